@@ -1,0 +1,64 @@
+module github.com/framebus/framebus/services/standalone
+
+go 1.26.0
+
+require (
+	github.com/framebus/framebus/proto v0.0.0-00010101000000-000000000000
+	github.com/framebus/framebus/services/capture v0.0.0-00010101000000-000000000000
+	github.com/framebus/framebus/services/client v0.0.0-00010101000000-000000000000
+	github.com/framebus/framebus/services/encoder v0.0.0-00010101000000-000000000000
+	github.com/framebus/framebus/services/gateway v0.0.0-00010101000000-000000000000
+	github.com/framebus/framebus/services/internal v0.0.0-00010101000000-000000000000
+)
+
+require (
+	github.com/Shopify/toxiproxy/v2 v2.12.0 // indirect
+	github.com/alecthomas/kong v1.17.0 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/bluenviron/gortsplib/v4 v4.12.0 // indirect
+	github.com/bluenviron/mediacommon v1.13.2 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/chromedp/cdproto v0.0.0-20260321001828-e3e3800016bc // indirect
+	github.com/chromedp/chromedp v0.15.1 // indirect
+	github.com/chromedp/sysutil v1.1.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260214004413-d219187c3433 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/pool v0.2.1 // indirect
+	github.com/gobwas/ws v1.4.0 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/gorilla/mux v1.8.1 // indirect
+	github.com/gorilla/websocket v1.5.3 // indirect
+	github.com/mattn/go-colorable v0.1.13 // indirect
+	github.com/mattn/go-isatty v0.0.20 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/pion/randutil v0.1.0 // indirect
+	github.com/pion/rtcp v1.2.15 // indirect
+	github.com/pion/rtp v1.8.7-0.20240429002300-bc5124c9d0d0 // indirect
+	github.com/pion/sdp/v3 v3.0.9 // indirect
+	github.com/prometheus/client_golang v1.25.0 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.23.0 // indirect
+	github.com/rs/xid v1.5.0 // indirect
+	github.com/rs/zerolog v1.33.0 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+	go.uber.org/goleak v1.3.0 // indirect
+	gocv.io/x/gocv v0.43.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sync v0.25.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+	gopkg.in/tomb.v1 v1.0.0-20141024135613-dd632973f1e7 // indirect
+)
+
+replace github.com/framebus/framebus/proto => ../../proto
+
+replace github.com/framebus/framebus/services/internal => ../../services/internal
+
+replace github.com/framebus/framebus/services/capture => ../../services/capture
+
+replace github.com/framebus/framebus/services/encoder => ../../services/encoder
+
+replace github.com/framebus/framebus/services/gateway => ../../services/gateway
+
+replace github.com/framebus/framebus/services/client => ../../services/client
