@@ -107,8 +107,10 @@ func TestTheServerMayComeLaterAndComeBack(t *testing.T) {
 		require.NoError(t, b.Data.Publish(bus.Msg{Subject: "a", Data: []byte{byte(round)}}))
 		require.Equal(t, []byte{byte(round)}, (<-got).Data)
 		s.Close()
+		require.Eventually(t, func() bool {
+			return errors.Is(b.Data.Publish(bus.Msg{Subject: "a"}), bus.ErrDisconnected)
+		}, patience, 5*time.Millisecond)
 		waitUp(t, b, false)
-		require.True(t, errors.Is(b.Data.Publish(bus.Msg{Subject: "a"}), bus.ErrDisconnected))
 	}
 	require.EqualValues(t, 2, ups.Load())
 }
