@@ -39,12 +39,10 @@ type Config struct {
 	Run uint64
 }
 
-// Deps of a roster. Fill, which may be nil, adds what the service has to say of itself; it is called from Run's
-// goroutine.
+// Deps of a roster.
 type Deps struct {
-	Bus  *bus.Bus
-	Log  *slog.Logger
-	Fill func(*pb.Status)
+	Bus *bus.Bus
+	Log *slog.Logger
 }
 
 // Roster knows who is alive. It is safe for concurrent use.
@@ -53,7 +51,10 @@ type Roster struct {
 	d       Deps
 	changed chan struct{}
 
+	telling sync.Mutex // keeps Status in the order of their making
+
 	mu       sync.Mutex
+	fill     func(*pb.Status)
 	draining bool
 	peers    map[string]peer // by service and instance
 	watchers map[int]func(*pb.Status, time.Time)
@@ -78,8 +79,14 @@ func New(cfg Config, d Deps) *Roster {
 	}
 }
 
-// SetFill sets Deps.Fill, before Run, for a service whose parts need the roster to be made.
-func (r *Roster) SetFill(fill func(*pb.Status)) { r.d.Fill = fill }
+// SetFill sets what adds to each Status that the service has to say of itself, and tells it at once. It is called by
+// one goroutine at a time.
+func (r *Roster) SetFill(fill func(*pb.Status)) {
+	r.mu.Lock()
+	r.fill = fill
+	r.mu.Unlock()
+	r.Changed()
+}
 
 // Config is who this one is.
 func (r *Roster) Config() Config { return r.cfg }
@@ -169,14 +176,17 @@ func (r *Roster) Run(ctx context.Context) error {
 }
 
 func (r *Roster) tell() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
+	fill := r.fill
 	s := &pb.Status{
 		Service: r.cfg.Service, Instance: r.cfg.Instance, Run: r.cfg.Run, Version: r.cfg.Version,
 		Draining: r.draining, SentUs: time.Now().UnixMicro(),
 	}
 	r.mu.Unlock()
-	if r.d.Fill != nil {
-		r.d.Fill(s)
+	if fill != nil {
+		fill(s)
 	}
 	err := r.d.Bus.Control.Send(subject.Status(r.cfg.Service, r.cfg.Instance), s)
 	if err != nil && !errors.Is(err, bus.ErrDisconnected) {

@@ -1,0 +1,102 @@
+package service
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/natsd"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+func TestEveryWrongSettingIsNamedAtOnce(t *testing.T) {
+	c := Common{Instance: "Not Valid", LogLevel: "loud", LogFormat: "xml", AdminListen: "nowhere", NATSCA: "/none"}
+	err := c.Validate()
+	for _, want := range []string{"instance", "log level", "log format", "admin listen", "nats ca"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestASecretComesFromItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(path, []byte("geheim\n"), 0o600))
+	env := map[string]string{"FRAMEBUS_NATS_PASSWORD_FILE": path}
+	var cli Common
+	parser, err := kong.New(&cli, kong.Resolvers(secretFiles(func(k string) string { return env[k] })))
+	require.NoError(t, err)
+	_, err = parser.Parse(nil)
+	require.NoError(t, err)
+	require.Equal(t, "geheim", cli.NATSPassword)
+
+	env["FRAMEBUS_NATS_PASSWORD_FILE"] = path + ".missing"
+	_, err = parser.Parse(nil)
+	require.ErrorContains(t, err, "FRAMEBUS_NATS_PASSWORD_FILE")
+}
+
+func TestInstanceNamesAreValidAndNew(t *testing.T) {
+	a, b := randomInstance(), randomInstance()
+	require.NotEqual(t, a, b)
+	require.True(t, subject.ValidName(a), a)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func get(url string) (int, string) {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	resp, err := c.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func TestAdminTellsAliveReadyAndMetrics(t *testing.T) {
+	natsAddr, admin := freePort(t), freePort(t)
+	e, err := Open(context.Background(), "encoder", Common{
+		NATSURL: "nats://" + natsAddr, LogLevel: "error", LogFormat: "json", AdminListen: admin,
+	}, Place{LogTo: io.Discard})
+	require.NoError(t, err)
+	defer e.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- e.Run(ctx, func(ctx context.Context, _ Deps) error { <-ctx.Done(); return nil })
+	}()
+	require.Eventually(t, func() bool { code, _ := get("http://" + admin + "/healthz"); return code == 200 },
+		patience, 10*time.Millisecond)
+	code, body := get("http://" + admin + "/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Contains(t, body, "the bus is not connected")
+	s, err := natsd.Start(natsd.Config{Listen: natsAddr})
+	require.NoError(t, err)
+	defer s.Close()
+	require.Eventually(t, func() bool { code, _ := get("http://" + admin + "/readyz"); return code == 200 },
+		patience, 10*time.Millisecond)
+	_, body = get("http://" + admin + "/metrics")
+	require.True(t, strings.Contains(body, "framebus_bus_connects"), body)
+	code, _ = get("http://" + admin + "/debug/pprof/goroutine?debug=1")
+	require.Equal(t, 200, code)
+	cancel()
+	require.NoError(t, <-ended)
+}

@@ -1,0 +1,136 @@
+// Package telemetry sets up a service's logs, metrics, traces and profiles once, and shuts them down cleanly. It is the
+// only importer of the OpenTelemetry SDK and of Pyroscope: everybody else uses the OpenTelemetry API. Exporters are off
+// until the standard variables name an endpoint, and then the frame path pays nothing measurable.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/contrib/exporters/autoexport"
+	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel/attribute"
+	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// ShutdownLimit is how long Close waits for exporters whose endpoint does not answer; the SDK's own limit is 30 s.
+const ShutdownLimit = time.Second
+
+const scope = "github.com/framebus/framebus"
+
+// Config says who is observed, and how its logs look.
+type Config struct {
+	Service, Instance, Version string
+	// LogLevel is debug, info, warn or error; LogFormat text or json.
+	LogLevel, LogFormat string
+	// LogTo is where logs go; nil means standard error.
+	LogTo io.Writer
+}
+
+// Telemetry is what the parts of a service are given.
+type Telemetry struct {
+	Log    *slog.Logger
+	Meter  metric.Meter
+	Tracer trace.Tracer
+	// Metrics serves Prometheus.
+	Metrics http.Handler
+	// SampleAll says that a sampler set by OTEL_TRACES_SAMPLER decides on every frame, instead of one a second.
+	SampleAll bool
+	// Tracing says that spans go anywhere at all.
+	Tracing bool
+
+	closers []func(context.Context) error
+}
+
+// Setup reads the standard OTEL_* and PYROSCOPE_* variables. Close it at the end.
+func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
+	log, err := newLogger(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t := &Telemetry{Log: log, Tracer: noop.NewTracerProvider().Tracer(scope)}
+	res, err := resource.New(ctx, resource.WithFromEnv(), resource.WithAttributes(
+		attribute.String("service.name", cfg.Service),
+		attribute.String("service.instance.id", cfg.Instance),
+		attribute.String("service.version", cfg.Version),
+	))
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	if err := errors.Join(t.metrics(ctx, res), t.traces(ctx, res), t.profiles(cfg)); err != nil {
+		t.Close()
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Telemetry) metrics(ctx context.Context, res *resource.Resource) error {
+	registry := prometheus.NewRegistry()
+	reader, err := promexporter.New(promexporter.WithRegisterer(registry))
+	if err != nil {
+		return err
+	}
+	opts := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(reader)}
+	if exporting("METRICS") {
+		push, err := autoexport.NewMetricReader(ctx)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, sdkmetric.WithReader(push))
+	}
+	provider := sdkmetric.NewMeterProvider(opts...)
+	t.closers = append(t.closers, provider.Shutdown)
+	t.Meter = provider.Meter(scope)
+	t.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return runtime.Start(runtime.WithMeterProvider(provider))
+}
+
+func (t *Telemetry) traces(ctx context.Context, res *resource.Resource) error {
+	if !exporting("TRACES") {
+		return nil
+	}
+	exporter, err := autoexport.NewSpanExporter(ctx)
+	if err != nil {
+		return err
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(exporter))
+	t.closers = append(t.closers, provider.Shutdown)
+	t.Tracer = provider.Tracer(scope)
+	t.Tracing = true
+	t.SampleAll = os.Getenv("OTEL_TRACES_SAMPLER") != ""
+	return nil
+}
+
+// exporting tells whether the standard variables ask for the export of a signal.
+func exporting(signal string) bool {
+	if v := os.Getenv("OTEL_" + signal + "_EXPORTER"); v != "" {
+		return v != "none"
+	}
+	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" ||
+		os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
+}
+
+// Close sends what is still to be sent, for ShutdownLimit at most.
+func (t *Telemetry) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), ShutdownLimit)
+	defer cancel()
+	for _, fn := range t.closers {
+		if err := fn(ctx); err != nil {
+			t.Log.Warn("telemetry not sent at the end", "error", err)
+		}
+	}
+}
