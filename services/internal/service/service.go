@@ -67,6 +67,8 @@ type Place struct {
 	InProcess interface{ InProcessConn() (net.Conn, error) }
 	// LogTo is where logs go; nil means standard error.
 	LogTo io.Writer
+	// Registry is shared by the services of one process; nil means one of its own.
+	Registry *telemetry.Registry
 }
 
 // Open makes the surroundings of the service called name ("capture", "encoder", "gateway").
@@ -77,7 +79,7 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 	}
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: name, Instance: instance, Version: Version,
-		LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat, LogTo: p.LogTo,
+		LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat, LogTo: p.LogTo, Registry: p.Registry,
 	})
 	if err != nil {
 		return nil, err

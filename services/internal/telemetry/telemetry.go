@@ -39,6 +39,19 @@ type Config struct {
 	LogLevel, LogFormat string
 	// LogTo is where logs go; nil means standard error.
 	LogTo io.Writer
+	// Registry is where Prometheus finds the metrics of several services in one process; nil means one of its own.
+	Registry *Registry
+}
+
+// Registry holds the metrics that one Prometheus handler serves, each service's with a label of its own.
+type Registry struct{ r *prometheus.Registry }
+
+// NewRegistry makes an empty one.
+func NewRegistry() *Registry { return &Registry{prometheus.NewRegistry()} }
+
+// Handler serves them.
+func (r *Registry) Handler() http.Handler {
+	return promhttp.HandlerFor(r.r, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 // Telemetry is what the parts of a service are given.
@@ -71,16 +84,20 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
-	if err := errors.Join(t.metrics(ctx, res), t.traces(ctx, res), t.profiles(cfg)); err != nil {
+	if err := errors.Join(t.metrics(ctx, cfg, res), t.traces(ctx, res), t.profiles(cfg)); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	return t, nil
 }
 
-func (t *Telemetry) metrics(ctx context.Context, res *resource.Resource) error {
-	registry := prometheus.NewRegistry()
-	reader, err := promexporter.New(promexporter.WithRegisterer(registry))
+func (t *Telemetry) metrics(ctx context.Context, cfg Config, res *resource.Resource) error {
+	registry := cfg.Registry
+	if registry == nil {
+		registry = NewRegistry()
+	}
+	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"service": cfg.Service}, registry.r)
+	reader, err := promexporter.New(promexporter.WithRegisterer(labelled), promexporter.WithoutScopeInfo())
 	if err != nil {
 		return err
 	}
@@ -95,7 +112,7 @@ func (t *Telemetry) metrics(ctx context.Context, res *resource.Resource) error {
 	provider := sdkmetric.NewMeterProvider(opts...)
 	t.closers = append(t.closers, provider.Shutdown)
 	t.Meter = provider.Meter(scope)
-	t.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	t.Metrics = registry.Handler()
 	return runtime.Start(runtime.WithMeterProvider(provider))
 }
 
