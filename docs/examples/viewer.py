@@ -2,18 +2,18 @@
 import asyncio, sys
 import websockets
 
-async def main(url, show):
-    newest = asyncio.Event(), [None]
+async def watch(url, show):
+    newest = asyncio.Queue(1)
     async def take(ws):                       # off the socket at once, and keep only the newest:
-        async for jpeg in ws:                 # so a slow window never shows old pictures
-            newest[1][0] = jpeg
-            newest[0].set()
+        async for jpeg in ws:                 # so a slow window never shows the past
+            if newest.full():
+                newest.get_nowait()
+            newest.put_nowait(jpeg)
     async with websockets.connect(url, max_size=8 << 20, max_queue=1, compression=None) as ws:
         taking = asyncio.create_task(take(ws))
         while not taking.done():
-            await newest[0].wait()
-            newest[0].clear()
-            show(newest[1][0])
+            show(await newest.get())
+            await asyncio.sleep(0)
 
 def window(jpeg):
     import cv2, numpy
@@ -21,4 +21,4 @@ def window(jpeg):
     cv2.waitKey(1)
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], window))
+    asyncio.run(watch(sys.argv[1], window))
