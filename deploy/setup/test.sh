@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Tests of the set-up, on copies of these scripts in a folder of its own: real curl, tar and HTTP server, a PATH that
+# has no Go, and stand-ins for the programs that would change the machine (apt-get, dpkg-query, sudo).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(mktemp -d)
+server=
+trap 'if [ -n "$server" ]; then kill "$server"; fi; rm -rf "$top"' EXIT
+
+fail() { echo "FAIL: $*" >&2; sed 's/^/  | /' "$top/out" >&2; exit 1; }
+passed() { echo "ok    setup: $*"; }
+
+mkdir -p "$top/house/deploy" "$top/bin" "$top/www" "$top/home"
+cp -r "$here" "$top/house/deploy/setup"
+cp "$here/../../go.work" "$top/house/"
+setup=$top/house/deploy/setup
+
+# link NAME…: what the scripts may use of this machine.
+link() { local p; for p; do ln -sf "$(command -v "$p")" "$top/bin/$p"; done; }
+link awk bash cat chmod cp curl cut dirname env gzip id mkdir mktemp mv python3 rm sed sha256sum sort tar tr uname
+
+# stub NAME: reads its body from stdin; every call is noted in $top/calls.
+stub() {
+  { echo '#!/usr/bin/env bash'; echo "echo \"\${0##*/} \$*\" >>'$top/calls'"; cat; } >"$top/bin/$1"
+  chmod +x "$top/bin/$1"
+}
+
+# run ARG…: setup.sh as on a machine that has nothing but $top/bin.
+run() {
+  : >"$top/calls"
+  env -i HOME="$top/home" PATH="$top/bin" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
+    FRAMEBUS_GO_BASE_URL="${url:-}" "$setup/setup.sh" "$@" >"$top/out" 2>&1 </dev/null
+}
+
+# A Go that is too old for go.work, as Debian 12 has it.
+old_go() { stub go <<<'echo "go version go1.19.8 linux/amd64"'; }
+
+# --- no apt-get: names what to install, and installs nothing -----------------------------------------------------
+if run run; then fail "passed on a machine with neither a compiler nor apt-get"; fi
+grep -q 'brew install .*opencv.*jpeg-turbo' "$top/out" || fail "no package names for Homebrew"
+grep -q 'missing: a C++ compiler' "$top/out" || fail "does not say what is missing"
+passed "says what to install where there is no apt-get"
+
+# --- apt: only what is missing, announced before it is installed --------------------------------------------------
+stub apt-cache <<<'exit 0'
+stub apt-get <<<'exit 0'
+stub sudo <<<'exec "$@"'
+stub dpkg-query <<<'[ "${@: -1}" = libturbojpeg0-dev ] || echo -n installed'
+url=file:///nonexistent
+run run || true
+grep -q 'installing by apt: libturbojpeg0-dev$' "$top/out" || fail "does not announce what it installs"
+grep -q '^apt-get .*install -y --no-install-recommends libturbojpeg0-dev$' "$top/calls" || fail "does not install it"
+passed "installs by apt what is missing and nothing else"
+
+stub id <<<'echo 1000'
+run run || true
+grep -q '^sudo .*apt-get' "$top/calls" || fail "no sudo where not root"
+rm "$top/bin/sudo"
+if run run; then fail "passed without the right to install"; fi
+grep -q 'as root, run: .*libturbojpeg0-dev' "$top/out" || fail "does not say what root must run"
+passed "takes sudo where it is not root, and says what to run where there is none"
+
+# --- Go: fetched where missing or too old, refused where the checksum is wrong ------------------------------------
+stub dpkg-query <<<'echo -n installed'
+stub chromium <<<'exit 0'
+(
+  # shellcheck source=deploy/setup/versions.sh
+  . "$setup/versions.sh"
+  mkdir -p "$top/go/bin"
+  printf '#!/usr/bin/env bash\necho "go version go%s linux/amd64"\n' "$go_version" >"$top/go/bin/go"
+  chmod +x "$top/go/bin/go"
+  for arch in amd64 arm64; do tar -czf "$top/www/go$go_version.linux-$arch.tar.gz" -C "$top" go; done
+)
+python3 -u -m http.server --bind 127.0.0.1 --directory "$top/www" 0 >"$top/http" 2>&1 &
+server=$!
+for _ in {1..100}; do grep -q 'port [0-9]' "$top/http" && break; sleep 0.1; done
+url=http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$top/http")
+
+if run run; then fail "accepted an archive with another checksum"; fi
+grep -q 'refused: .* the official one is' "$top/out" || fail "does not say that the checksum is wrong"
+[ -z "$(ls -A "$top/cache")" ] || fail "left something of a refused archive: $(ls -A "$top/cache")"
+passed "refuses a Go whose checksum is not the pinned one"
+
+for f in "$top"/www/*.tar.gz; do
+  arch=${f##*linux-}
+  sed -i "s/^\(go_sha256_linux_${arch%%.*}\)=.*/\1=$(sha256sum "$f" | cut -d' ' -f1)/" "$setup/versions.sh"
+done
+old_go
+run run || fail "did not replace a Go that is too old"
+grep -q 'fetching http' "$top/out" || fail "does not say what it fetches"
+env -i HOME="$top/home" PATH="$top/bin" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
+  bash -c ". '$setup/env.sh'; command -v go" >"$top/out" 2>&1
+grep -q "^$top/cache/go@" "$top/out" || fail "builds would not use the Go that was fetched"
+passed "fetches Go where the machine's is too old, and builds with it"
+
+# --- a second run: nothing to do, no network ----------------------------------------------------------------------
+kill "$server"; wait "$server" 2>/dev/null || true; server=
+run test || fail "a second run needs something"
+[ ! -s "$top/out" ] || fail "a second run is not silent"
+if grep -q '^apt-get' "$top/calls"; then fail "a second run calls apt-get"; fi
+passed "has nothing to do the second time"
