@@ -11,25 +11,27 @@ trap 'if [ -n "$server" ]; then kill "$server"; fi; rm -rf "$top"' EXIT
 fail() { echo "FAIL: $*" >&2; sed 's/^/  | /' "$top/out" >&2; exit 1; }
 passed() { echo "ok    setup: $*"; }
 
-mkdir -p "$top/house/deploy" "$top/bin" "$top/www" "$top/home"
+mkdir -p "$top/house/deploy" "$top/machine" "$top/stubs" "$top/www" "$top/home"
 cp -r "$here" "$top/house/deploy/setup"
 cp "$here/../../go.work" "$top/house/"
 setup=$top/house/deploy/setup
 
 # link NAME…: what the scripts may use of this machine.
-link() { local p; for p; do ln -sf "$(command -v "$p")" "$top/bin/$p"; done; }
+link() { local p; for p; do ln -s "$(command -v "$p")" "$top/machine/$p"; done; }
 link awk bash cat chmod cp curl cut dirname env gzip id mkdir mktemp mv python3 rm sed sha256sum sort tar tr uname
 
-# stub NAME: reads its body from stdin; every call is noted in $top/calls.
+# stub NAME: reads its body from stdin; every call is noted in $top/calls. Stubs have a folder of their own, in front of
+# the links: written into theirs, one would go through its link and replace the machine's own program.
 stub() {
-  { echo '#!/usr/bin/env bash'; echo "echo \"\${0##*/} \$*\" >>'$top/calls'"; cat; } >"$top/bin/$1"
-  chmod +x "$top/bin/$1"
+  [ ! -L "$top/stubs/$1" ] || fail "$1 is a link"
+  { echo '#!/usr/bin/env bash'; echo "echo \"\${0##*/} \$*\" >>'$top/calls'"; cat; } >"$top/stubs/$1"
+  chmod +x "$top/stubs/$1"
 }
 
-# run ARG…: setup.sh as on a machine that has nothing but $top/bin.
+# run ARG…: setup.sh as on a machine that has nothing but the links and the stubs.
 run() {
   : >"$top/calls"
-  env -i HOME="$top/home" PATH="$top/bin" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
+  env -i HOME="$top/home" PATH="$top/stubs:$top/machine" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
     FRAMEBUS_GO_BASE_URL="${url:-}" "$setup/setup.sh" "$@" >"$top/out" 2>&1 </dev/null
 }
 
@@ -56,7 +58,7 @@ passed "installs by apt what is missing and nothing else"
 stub id <<<'echo 1000'
 run run || true
 grep -q '^sudo .*apt-get' "$top/calls" || fail "no sudo where not root"
-rm "$top/bin/sudo"
+rm "$top/stubs/sudo"
 if run run; then fail "passed without the right to install"; fi
 grep -q 'as root, run: .*libturbojpeg0-dev' "$top/out" || fail "does not say what root must run"
 passed "takes sudo where it is not root, and says what to run where there is none"
@@ -89,7 +91,7 @@ done
 old_go
 run run || fail "did not replace a Go that is too old"
 grep -q 'fetching http' "$top/out" || fail "does not say what it fetches"
-env -i HOME="$top/home" PATH="$top/bin" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
+env -i HOME="$top/home" PATH="$top/stubs:$top/machine" FRAMEBUS_GO_DIRS= FRAMEBUS_TOOLS="$top/cache" \
   bash -c ". '$setup/env.sh'; command -v go" >"$top/out" 2>&1
 grep -q "^$top/cache/go@" "$top/out" || fail "builds would not use the Go that was fetched"
 passed "fetches Go where the machine's is too old, and builds with it"
