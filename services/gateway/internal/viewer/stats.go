@@ -45,8 +45,8 @@ type Stats struct {
 	Streams []StreamStats
 	// What the client sent that nobody understood or asked for.
 	Malformed, Ignored uint64
-	Errors             uint64
-	Error              string // the last one
+	// Error is why the connection ended, if it broke.
+	Error string
 }
 
 // StreamStats is a viewer's part in one stream.

@@ -8,16 +8,27 @@ package viewer
 
 import (
 	"context"
-	"net"
+	"errors"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
+	"github.com/gorilla/websocket"
 )
 
 // Subprotocol is what a client names that wants envelopes and control messages.
 const Subprotocol = "framebus.v1"
+
+const (
+	defaultWriteTimeout = 10 * time.Second
+	// closeHandshake is how long the client may take to answer a close frame.
+	closeHandshake = time.Second
+)
+
+var errGone = errors.New("the client has gone")
 
 // Commands is what a framebus.v1 client may ask for; the hub does it. It is called on the viewer's reading goroutine,
 // one call at a time, and must not wait. Clock messages are answered by the viewer itself.
@@ -32,7 +43,7 @@ type Options struct {
 	ID          string                   // for the API and logs
 	Sized       bool                     // a WebSocket client that asked for format=sized; framebus.v1 outranks it
 	Smooth      bool                     // up to 30 pictures wait, in order; else 1, the newest
-	Numbers     *picture.Counter         // the gateway's own; required
+	Numbers     *picture.Counter         // the gateway's own, which it also numbers its pictures with
 	Commands    Commands                 // nil: control messages are read and dropped
 	CheckOrigin func(*http.Request) bool // nil: the page's host must be ours
 	// WriteTimeout ends a viewer that reads nothing for so long. Default 10 s.
@@ -46,42 +57,251 @@ type Tuning struct {
 	Hidden bool    // the client shows nothing for now: pause
 }
 
-// Upgrade makes a WebSocket viewer of a request. Where it fails the client has had its answer.
-func Upgrade(w http.ResponseWriter, r *http.Request, o Options) (*Viewer, error)
+// Viewer is one connection. Its methods are safe for concurrent use.
+type Viewer struct {
+	o       Options
+	began   time.Time
+	address string
+	client  string // User-Agent
+	format  picture.Format
+	ws      *websocket.Conn // reads; nil on a plain connection
+	wire    *wire           // writes, for the holder of the turn
+	wake    chan struct{}   // holds a token while Run has something to look at
 
-// Multipart makes a viewer of an HTTP request: one endless multipart/x-mixed-replace response.
-func Multipart(w http.ResponseWriter, r *http.Request, o Options) (*Viewer, error)
+	mu   sync.Mutex
+	turn bool   // somebody writes; its holder looks for more before it lets go
+	rest []byte // what the socket did not take: Run has the turn
 
-// Raw makes a viewer of a plain TCP connection, which it then owns: size and JPEG, for ever.
-func Raw(conn net.Conn, o Options) *Viewer
+	lanes []*lane // few
+	lane  int     // whose turn it is
+	size  int     // of the last picture sent, bytes
+
+	preface []byte // goes out before all else
+	pong    []byte // bound: one, the newest answer to the client's pings
+	texts   []text // bound: maxTexts
+	scratch []byte // what is being written, where it is not shared
+
+	credit   credit
+	bareDue  bool
+	bareAt   time.Duration
+	gapUntil time.Duration // when a smooth viewer's next picture goes, gap or not; 0: none waits
+	lowAt    int           // TCP_NOTSENT_LOWAT as it is set, 0: not
+
+	closing    bool   // nothing but what waits in front of closeFrame goes out
+	closeFrame []byte // nil on a plain connection
+	closeBy    time.Time
+	closeSent  bool
+	readOver   bool // what the client sends is not looked at any more
+	peerClosed bool // it sent a close frame
+	failed     error
+
+	meter              meter
+	malformed, ignored uint64
+}
+
+// ID is Options.ID.
+func (v *Viewer) ID() string { return v.o.ID }
+
+// Format is what the client gets.
+func (v *Viewer) Format() picture.Format { return v.format }
+
+func (v *Viewer) now() time.Duration { return time.Since(v.began) }
 
 // Run serves the viewer until it has gone, was closed or ctx ends (close code 1001). When it returns, nothing of the
-// viewer runs any more and its connection is closed; err says why it ended, nil where the client simply left.
-func (v *Viewer) Run(ctx context.Context) error
+// viewer runs any more and its connection is closed; err says why it ended, nil where the client left or was closed.
+func (v *Viewer) Run(ctx context.Context) error {
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		v.Close(websocket.CloseGoingAway, "going away", true)
+	})
+	read := make(chan error, 1)
+	go func() { read <- v.read() }()
+
+	v.mu.Lock()
+	v.bareAt = v.now() + barePings
+	if v.failed == nil {
+		v.pumpLocked() // the turn was taken until now
+	} else {
+		v.mu.Unlock()
+	}
+	v.serve()
+
+	v.mu.Lock()
+	handshake := v.closeSent && v.failed == nil && !v.peerClosed
+	if handshake && (v.readOver || v.ws == nil) {
+		v.wire.closeWrite()
+	}
+	if handshake {
+		_ = v.wire.conn.SetReadDeadline(time.Now().Add(closeHandshake)) // ends reading, if the client does not
+	} else {
+		_ = v.wire.conn.Close()
+	}
+	v.mu.Unlock()
+	readErr := <-read
+	_ = v.wire.conn.Close()
+	if !stop() {
+		<-drained
+	}
+
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closing, v.turn = true, true // nobody writes from now on
+	v.dropAll()
+	switch {
+	case errors.Is(v.failed, errGone):
+		return nil
+	case v.failed != nil:
+		return v.failed
+	case errors.Is(readErr, errFlood), errors.Is(readErr, websocket.ErrReadLimit):
+		return readErr
+	default:
+		return nil
+	}
+}
+
+// serve is the viewer's one writer, for all that has to wait, and its clock.
+func (v *Viewer) serve() {
+	timer := time.NewTimer(barePings)
+	defer timer.Stop()
+	for {
+		v.writeRest()
+		v.mu.Lock()
+		over := v.failed != nil || v.closeSent && !v.turn
+		v.mu.Unlock()
+		if over {
+			return
+		}
+		timer.Reset(v.tick())
+		select {
+		case <-v.wake:
+		case <-timer.C:
+		}
+	}
+}
 
 // Show begins to show a stream or changes how: pictures of this channel are taken from now on.
-func (v *Viewer) Show(channel uint16, t Tuning)
+func (v *Viewer) Show(channel uint16, t Tuning) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l := v.find(channel)
+	if l == nil {
+		l = newLane(channel, v.o.Smooth)
+		v.lanes = append(v.lanes, l)
+	}
+	l.tuning = t
+	if t.Hidden {
+		l.drop(Hidden)
+	}
+}
 
 // Drop ends a stream; the connection stays.
-func (v *Viewer) Drop(channel uint16)
+func (v *Viewer) Drop(channel uint16) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lanes = slices.DeleteFunc(v.lanes, func(l *lane) bool { return l.channel == channel })
+	v.lane = 0
+}
 
-// Offer gives the viewer a picture. It never blocks; the picture is sent now, waits, or is skipped and counted.
-// Pictures of one channel come from one goroutine at a time.
-func (v *Viewer) Offer(p *picture.Picture)
+func (v *Viewer) find(channel uint16) *lane {
+	for _, l := range v.lanes {
+		if l.channel == channel {
+			return l
+		}
+	}
+	return nil
+}
+
+// Offer gives the viewer a picture. It never waits; the picture is sent now, waits for credit, or is skipped and
+// counted. Pictures of a channel that is not shown are dropped.
+func (v *Viewer) Offer(p *picture.Picture) {
+	v.mu.Lock()
+	l := v.find(p.Header.Channel)
+	if l == nil {
+		v.mu.Unlock()
+		return
+	}
+	v.credit.Offered(l.offer(p, v.now()))
+	if v.closing {
+		l.drop(Closed)
+	}
+	if v.turn {
+		v.mu.Unlock()
+		return
+	}
+	v.turn = true
+	v.pumpLocked()
+}
 
 // Notice sends a control message, to framebus.v1 clients only. At most 16 wait; of two Stats of one channel the newer
 // stays, beyond that the oldest message is dropped.
-func (v *Viewer) Notice(m *pb.ServerMessage)
+func (v *Viewer) Notice(m *pb.ServerMessage) {
+	if v.format != picture.V1 {
+		return
+	}
+	t := text{frame: textFrame(m), stats: -1}
+	if s := m.GetStats(); s != nil {
+		t.stats = int(s.Channel)
+	}
+	v.mu.Lock()
+	if !v.closing {
+		v.queueText(t)
+	}
+	v.mu.Unlock()
+	v.pump()
+}
 
 // Close ends the connection with a close frame, before it `bye` for framebus.v1. It does not wait; Run returns within
 // 3 s. The first close counts.
-func (v *Viewer) Close(code int, reason string, comeBack bool)
+func (v *Viewer) Close(code int, reason string, comeBack bool) {
+	v.mu.Lock()
+	if v.closeBy.IsZero() {
+		v.closeBy = time.Now().Add(closeGrace)
+		_ = v.wire.conn.SetWriteDeadline(v.closeBy) // of a write that waits now
+	}
+	if !v.closing {
+		v.closing = true
+		v.dropAll()
+		if v.format == picture.V1 {
+			bye := &pb.Bye{Reason: reason, ComeBack: comeBack}
+			v.queueText(text{frame: textFrame(&pb.ServerMessage{Message: &pb.ServerMessage_Bye{Bye: bye}}), stats: -1})
+		}
+		if v.format.WebSocket() {
+			v.closeFrame = closeFrame(code, reason)
+		}
+	}
+	v.mu.Unlock()
+	v.pump()
+}
+
+func (v *Viewer) dropAll() {
+	for _, l := range v.lanes {
+		l.drop(Closed)
+	}
+}
 
 // Stats is a snapshot.
-func (v *Viewer) Stats() Stats
-
-// Format is what the client gets.
-func (v *Viewer) Format() picture.Format
-
-// ID is Options.ID.
-func (v *Viewer) ID() string
+func (v *Viewer) Stats() Stats {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.now()
+	s := Stats{
+		ID: v.o.ID, Since: v.began, Address: v.address, Client: v.client, Format: v.format, Smooth: v.o.Smooth,
+		Frames: v.meter.frames, Bytes: v.meter.bytes,
+		RTT: v.credit.RTT(now), Pongs: v.credit.pongs, Deaf: v.credit.deaf,
+		Malformed: v.malformed, Ignored: v.ignored,
+	}
+	s.FPS, s.Mbps = v.meter.rates(now)
+	if delays := v.credit.AckDelays(make([]time.Duration, 0, maxDelays)); len(delays) > 0 {
+		slices.Sort(delays)
+		s.AckP50 = delays[len(delays)/2]
+		s.AckP95 = delays[len(delays)*95/100]
+	}
+	for _, l := range v.lanes {
+		s.Streams = append(s.Streams, l.stats())
+	}
+	if v.failed != nil && !errors.Is(v.failed, errGone) {
+		s.Error = v.failed.Error()
+	}
+	return s
+}

@@ -1,0 +1,186 @@
+package viewer
+
+import "time"
+
+const (
+	window    = 2               // pictures that may be on their way; measuring will set it by the link
+	maxThin   = 8               // at most every so many pictures carry a ping
+	deafAfter = time.Second     // without an answer, while everything has left the socket
+	maxFlight = 64              // bound of what is remembered as on its way; the oldest is forgotten
+	rttWindow = 5 * time.Second // how far back the least pong delay looks
+	maxDelays = 128             // bound of the pong delays remembered; the oldest is forgotten
+)
+
+// credit is what one connection may send: a pong acknowledges what it names and all sent before it. It is pure: it
+// knows neither clock nor socket, times are since the connection began, and its methods are called in their order.
+type credit struct {
+	w      int           // window, pictures
+	thin   int           // every so many pictures carry a ping
+	since  int           // pictures sent since the last ping, that one included
+	frame  time.Duration // between two pictures as they are offered, smoothed; 0 while unknown
+	flight [maxFlight]sent
+	first  int
+	n      int
+	open   int // pictures in flight
+	pings  int // pings in flight, bare ones included
+
+	drained time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
+	deaf    bool          // answers no pings: the socket's own back-pressure bounds it
+
+	delays [maxDelays]delay
+	nDelay uint64 // ever
+	pongs  uint64 // that named something in flight
+}
+
+// sent is a picture or a bare ping on its way.
+type sent struct {
+	number uint64
+	at     time.Duration
+	bytes  int // 0: a bare ping
+	pinged bool
+}
+
+type delay struct {
+	at, took time.Duration
+	bare     bool
+}
+
+func newCredit() credit { return credit{w: window, thin: 1} }
+
+// MaySend tells whether the next picture may go.
+func (c *credit) MaySend() bool { return c.deaf || c.open < c.w+c.thin-1 }
+
+// WantsPing tells whether nothing but a bare ping could bring credit back: it ran out as thinning ended, while the last
+// pictures sent carried none.
+func (c *credit) WantsPing() bool { return !c.MaySend() && c.pings == 0 }
+
+// PingNext tells whether the next picture has to carry a ping.
+func (c *credit) PingNext() bool { return c.pings == 0 || c.since >= c.thin }
+
+// Sent books a picture of so many bytes.
+func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool) {
+	c.push(sent{number, at, max(bytes, 1), pinged})
+	c.since++
+	if pinged {
+		c.since = 1
+	}
+	c.drained = 0
+}
+
+// SentBare books a ping that goes alone.
+func (c *credit) SentBare(number uint64, at time.Duration) {
+	c.push(sent{number: number, at: at, pinged: true})
+}
+
+func (c *credit) push(s sent) {
+	if c.n == maxFlight {
+		c.pop()
+	}
+	c.flight[(c.first+c.n)%maxFlight] = s
+	c.n++
+	if s.bytes > 0 {
+		c.open++
+	}
+	if s.pinged {
+		c.pings++
+	}
+}
+
+func (c *credit) pop() {
+	s := c.flight[c.first]
+	c.first = (c.first + 1) % maxFlight
+	c.n--
+	if s.bytes > 0 {
+		c.open--
+	}
+	if s.pinged {
+		c.pings--
+	}
+}
+
+// Pong acknowledges number and all sent before it. What names nothing in flight, because nobody asked, it was answered
+// before or the ping was another connection's, changes nothing.
+func (c *credit) Pong(number uint64, at time.Duration) bool {
+	i := 0
+	for ; i < c.n; i++ {
+		if s := &c.flight[(c.first+i)%maxFlight]; s.pinged && s.number == number {
+			break
+		}
+	}
+	if i == c.n {
+		return false
+	}
+	s := c.flight[(c.first+i)%maxFlight]
+	for range i + 1 {
+		c.pop()
+	}
+	took := at - s.at
+	c.delays[c.nDelay%maxDelays] = delay{at, took, s.bytes == 0}
+	c.nDelay++
+	c.pongs++
+	c.drained, c.deaf = 0, false
+	switch {
+	case c.frame == 0 || took >= c.frame/2:
+		c.thin = 1
+	case s.bytes > 0:
+		c.thin = min(c.thin+1, maxThin)
+	}
+	return true
+}
+
+// Offered notes that a picture came, so that a pong's delay can be told plentiful from scarce.
+func (c *credit) Offered(interval time.Duration) {
+	switch {
+	case interval <= 0 || interval > time.Second:
+	case c.frame == 0:
+		c.frame = interval
+	default:
+		c.frame += (interval - c.frame) / 8
+	}
+}
+
+// Overdue tells whether a ping has gone unanswered for so long.
+func (c *credit) Overdue(at, age time.Duration) bool {
+	for i := range c.n {
+		if s := &c.flight[(c.first+i)%maxFlight]; s.pinged {
+			return at-s.at >= age
+		}
+	}
+	return false
+}
+
+// Drained is told that everything sent has left the socket. A client that has had it all for a second and answered
+// nothing is not waited for any longer, until it answers again.
+func (c *credit) Drained(at time.Duration) (becameDeaf bool) {
+	switch {
+	case c.pings == 0 || c.deaf:
+		return false
+	case c.drained == 0:
+		c.drained = max(at, 1)
+		return false
+	case at-c.drained < deafAfter:
+		return false
+	}
+	c.deaf, c.thin = true, 1
+	return true
+}
+
+// RTT is the least pong delay of the last 5 s, 0 where there was none.
+func (c *credit) RTT(now time.Duration) (least time.Duration) {
+	for i := range min(c.nDelay, maxDelays) {
+		if d := c.delays[i]; now-d.at <= rttWindow && (least == 0 || d.took < least) {
+			least = max(d.took, 1)
+		}
+	}
+	return least
+}
+
+// AckDelays appends the delays from a picture's sending to its pong that are remembered, in no order.
+func (c *credit) AckDelays(to []time.Duration) []time.Duration {
+	for i := range min(c.nDelay, maxDelays) {
+		if d := c.delays[i]; !d.bare {
+			to = append(to, d.took)
+		}
+	}
+	return to
+}

@@ -1,0 +1,83 @@
+package viewer
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// wire is the write side of one connection. Whoever holds the viewer's turn may use it, nobody else.
+type wire struct {
+	conn net.Conn              // waits, with a deadline
+	sock syscall.RawConn       // the socket underneath, TLS or not; nil where there is none
+	try  func(fd uintptr) bool // made once, so that a frame costs no closure; nil where only conn can write
+
+	// One attempt's bytes, and what came of them.
+	b   []byte
+	n   int
+	err error
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{conn: conn}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			w.sock, w.try = raw, w.attempt()
+		}
+		return w
+	}
+	if under, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS: records have to be written through it
+		if sc, ok := under.NetConn().(syscall.Conn); ok {
+			if raw, err := sc.SyscallConn(); err == nil {
+				w.sock = raw
+			}
+		}
+	}
+	return w
+}
+
+// tryWrite writes what the socket takes at once, possibly nothing.
+func (w *wire) tryWrite(b []byte) (int, error) {
+	if w.try == nil {
+		return 0, nil
+	}
+	w.b, w.n, w.err = b, 0, nil
+	err := w.sock.Write(w.try)
+	w.b = nil
+	if w.err != nil {
+		err = w.err
+	}
+	return w.n, err
+}
+
+// closeWrite ends the sending direction, so that the client reads the end and what it still sends can be read.
+func (w *wire) closeWrite() {
+	if c, ok := w.conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite() // the connection is closed next, whatever this says
+	}
+}
+
+// unsent tells whether something written has not been acknowledged by the client's host; where that cannot be known,
+// it says no.
+func (w *wire) unsent() bool {
+	if w.sock == nil {
+		return false
+	}
+	n := 0
+	_ = w.sock.Control(func(fd uintptr) { n = sendQueue(fd) }) // a closed socket has nothing unsent
+	return n > 0
+}
+
+// boundUnsent makes the kernel take no more than about so many bytes beyond what the link carries; 0 lifts the bound.
+func (w *wire) boundUnsent(bytes int) {
+	if w.sock != nil {
+		_ = w.sock.Control(func(fd uintptr) { setNotSentLowAt(fd, bytes) }) // a kernel without it: a larger queue
+	}
+}
+
+// tune sets what every viewer's socket has: after an outage the kernel tries again after at most a second.
+func (w *wire) tune() {
+	if w.sock != nil {
+		_ = w.sock.Control(func(fd uintptr) { setRTOMax(fd, time.Second) }) // only newer kernels have it
+	}
+}
