@@ -1,0 +1,119 @@
+package encoder
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/bus"
+)
+
+// stream is what the encoder keeps of a subject that frames come on.
+type stream struct {
+	by   subject.By
+	name string
+	done string // the only subject that its frames may want their Done on
+	jpeg [frame.Rungs]string
+
+	// Owned by the intake.
+	delay leastDelay
+	seen  time.Time
+
+	// Owned by turns.
+	line line
+}
+
+func newStream(rawSubject string) (*stream, error) {
+	by, name, _, err := subject.ParseRaw(rawSubject)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{by: by, name: name, done: subject.Done(by, name)}
+	for r := range s.jpeg {
+		s.jpeg[r] = subject.JPEG(name, frame.Rung(r))
+	}
+	return s, nil
+}
+
+// forgetAfter is how long a stream that brings nothing is kept.
+const forgetAfter = time.Minute
+
+var errReference = errors.New("the payload is a reference, which this encoder cannot follow")
+
+// intake sorts what comes from the bus: a frame into its stream's line, anything else to be answered at once. Its
+// handle runs on the subscription's one goroutine and waits for nothing.
+type intake struct {
+	e       *encoder
+	streams map[string]*stream // by subject; bound: maxStreams
+}
+
+func newIntake(e *encoder) *intake { return &intake{e: e, streams: map[string]*stream{}} }
+
+func (in *intake) handle(m bus.Msg) {
+	at := in.e.clock.now()
+	s, err := in.stream(m.Subject)
+	if err != nil {
+		in.refuse(err)
+		return
+	}
+	head, payload, err := frame.Parse(m.Data)
+	if errors.Is(err, frame.ErrTruncated) || errors.Is(err, frame.ErrMagic) {
+		in.refuse(fmt.Errorf("frame of %s: %w", s.name, err))
+		return
+	}
+	j := job{stream: s, reply: m.Reply, trace: m.Traceparent, head: head, payload: payload, received: at}
+	if j.reply != s.done {
+		j.reply = ""
+	}
+	switch now := time.Now(); {
+	case err != nil:
+		in.e.answer(j, corrupt, err)
+	case head.PayloadLen == 0:
+		in.e.answer(j, probe, nil)
+	case head.Flags&frame.FlagReference != 0:
+		in.e.answer(j, corrupt, errReference)
+	case s.by == subject.Pub && in.e.cams.live(s.name, now):
+		in.e.answer(j, foreign, nil)
+	case s.delay.stale(&head, at):
+		in.e.answer(j, stale, nil)
+	default:
+		if old, displaced := in.e.turns.put(j); displaced {
+			in.e.answer(old, superseded, nil)
+		}
+	}
+}
+
+func (in *intake) refuse(err error) {
+	in.e.meters.count(unreadable)
+	in.e.faults.note(err)
+}
+
+func (in *intake) stream(rawSubject string) (*stream, error) {
+	now := time.Now()
+	s := in.streams[rawSubject]
+	if s == nil {
+		var err error
+		if s, err = newStream(rawSubject); err != nil {
+			return nil, err
+		}
+		if len(in.streams) >= maxStreams {
+			in.forget(now)
+		}
+		if len(in.streams) >= maxStreams {
+			return nil, fmt.Errorf("stream %q: %d others already send frames here", s.name, maxStreams)
+		}
+		in.streams[rawSubject] = s
+	}
+	s.seen = now
+	return s, nil
+}
+
+func (in *intake) forget(now time.Time) {
+	for key, s := range in.streams {
+		if now.Sub(s.seen) > forgetAfter {
+			delete(in.streams, key)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package encoder
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/encoder/internal/jpeg"
+	"github.com/framebus/framebus/services/encoder/internal/rung"
+	"github.com/framebus/framebus/services/internal/bus"
+)
+
+// worker encodes one frame after the other. Its codecs and buffers are its own.
+type worker struct {
+	e      *encoder
+	enc    *jpeg.Encoder
+	dec    *jpeg.Decoder
+	out    []byte // envelope and JPEG
+	planes []byte // of a frame that did not come as planes
+	small  []byte // a rung's planes
+	rungs  []pb.Rung
+}
+
+func newWorker(e *encoder) (*worker, error) {
+	enc, err := jpeg.New()
+	if err != nil {
+		return nil, err
+	}
+	dec, err := jpeg.NewDecoder()
+	if err != nil {
+		enc.Close()
+		return nil, err
+	}
+	return &worker{e: e, enc: enc, dec: dec, out: make([]byte, frame.HeaderLen)}, nil
+}
+
+func (w *worker) close() {
+	w.enc.Close()
+	w.dec.Close()
+}
+
+func (w *worker) run() {
+	for {
+		j, old, displaced, ok := w.e.turns.take()
+		if displaced {
+			w.e.answer(old, superseded, nil)
+		}
+		if !ok {
+			return
+		}
+		w.process(&j)
+	}
+}
+
+func (w *worker) process(j *job) {
+	taken := w.e.clock.now()
+	wanted := w.e.demand.of(j.stream.name, time.Now())
+	if wanted == 0 {
+		w.e.finish(j, undemanded, taken, nil)
+		return
+	}
+	w.e.slow()
+	j.head.SetHop(frame.Taken, taken.wall)
+	w.rungs = w.rungs[:0]
+	err := w.encode(j, wanted)
+	o := encoded
+	if err != nil && !errors.Is(err, bus.ErrDisconnected) {
+		w.e.faults.note(fmt.Errorf("frame of %s: %w", j.stream.name, err))
+	}
+	if len(w.rungs) == 0 {
+		o = corrupt
+	}
+	w.e.finish(j, o, taken, w.rungs)
+	w.e.meters.took(w.e.clock.now().elapsed - taken.elapsed)
+}
+
+// encode publishes the wanted rungs, the largest first, and notes those that went out.
+func (w *worker) encode(j *job, wanted rungSet) error {
+	if j.head.Format == frame.BGR24 && wanted == onlyFull {
+		out, err := w.enc.EncodeBGR24(w.out[:frame.HeaderLen], j.payload, int(j.head.Width), int(j.head.Height),
+			w.e.cfg.Quality)
+		return w.publish(j, frame.Full, out, err)
+	}
+	pix, err := w.i420(j)
+	if err != nil {
+		return err
+	}
+	for r := frame.Full; r < frame.Rungs; r++ {
+		if !wanted.has(r) {
+			continue
+		}
+		width, height := int(j.head.Width), int(j.head.Height)
+		from := pix
+		if r != frame.Full {
+			w.small = rung.Down(w.small, pix, width, height, r)
+			from = w.small
+		}
+		width, height = r.Size(width, height)
+		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, w.e.cfg.Quality)
+		if err := w.publish(j, r, out, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// i420 gives the frame's planes, in whatever format it came.
+func (w *worker) i420(j *job) ([]byte, error) {
+	width, height := int(j.head.Width), int(j.head.Height)
+	switch j.head.Format {
+	case frame.BGR24:
+		pix, err := w.enc.ConvertBGR24(w.planes, j.payload, width, height)
+		if err != nil {
+			return nil, err
+		}
+		w.planes = pix
+	case frame.JPEG:
+		gotW, gotH, err := w.dec.Header(j.payload)
+		if err != nil {
+			return nil, err
+		}
+		if gotW != width || gotH != height {
+			return nil, fmt.Errorf("envelope says %d×%d, the JPEG is %d×%d", width, height, gotW, gotH)
+		}
+		pix, _, _, err := w.dec.Decode(w.planes, j.payload)
+		if err != nil {
+			return nil, err
+		}
+		w.planes = pix
+	default:
+		return j.payload, nil
+	}
+	return w.planes, nil
+}
+
+// publish sends what an encoder returned: room for the envelope and the JPEG behind it.
+func (w *worker) publish(j *job, r frame.Rung, out []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	w.out = out
+	h := j.head
+	h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(w.e.cfg.Quality), 0
+	width, height := r.Size(int(h.Width), int(h.Height))
+	h.Width, h.Height = uint16(width), uint16(height)
+	h.PayloadLen = uint32(len(out) - frame.HeaderLen)
+	h.SetHop(frame.Encoded, w.e.clock.now().wall)
+	h.Put(out)
+	if err := w.e.d.Bus.Data.Publish(bus.Msg{Subject: j.stream.jpeg[r], Traceparent: j.trace, Data: out}); err != nil {
+		return err
+	}
+	w.rungs = append(w.rungs, pb.Rung(r))
+	return nil
+}
