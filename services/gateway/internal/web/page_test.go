@@ -1,0 +1,475 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/stretchr/testify/require"
+)
+
+// patience is for a loaded machine: what is waited for comes in well under a second on an idle one.
+const patience = 60 * time.Second
+
+// browser starts a headless Chromium for the test, and reports false where there is none.
+func browser(t *testing.T) (context.Context, bool) {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		require.Empty(t, os.Getenv("CI"), "the page must be tried in CI: install chromium")
+		t.Log("NOT RUN: no Chromium on this machine, so the web viewer's page was not tried. " +
+			"apt-get install chromium, and run this test again.")
+		return nil, false
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(patience))
+	if os.Geteuid() == 0 {
+		opts = append(opts, chromedp.NoSandbox)
+	}
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	require.NoError(t, chromedp.Run(ctx))
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(ctx)
+		cancel()
+		stop()
+		chromedp.FromContext(ctx).Allocator.Wait()
+	})
+	return ctx, true
+}
+
+// tab is one page of the viewer.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu     sync.Mutex
+	errors []string // console errors, exceptions and whatever the browser itself complained about
+}
+
+func open(t *testing.T, browser context.Context, url string, w, h int64, mobile bool) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	b := &tab{t: t, ctx: ctx}
+	t.Cleanup(cancel)
+	chromedp.ListenTarget(ctx, func(ev any) {
+		var text string
+		switch ev := ev.(type) {
+		case *runtime.EventConsoleAPICalled:
+			if ev.Type == runtime.APITypeError || ev.Type == runtime.APITypeWarning {
+				for _, arg := range ev.Args {
+					text += string(arg.Value) + " "
+				}
+			}
+		case *runtime.EventExceptionThrown:
+			text = ev.ExceptionDetails.Error()
+		case *log.EventEntryAdded:
+			if ev.Entry.Level == log.LevelError || ev.Entry.Level == log.LevelWarning {
+				text = ev.Entry.Text + " " + ev.Entry.URL
+			}
+		}
+		if text != "" {
+			b.mu.Lock()
+			b.errors = append(b.errors, text)
+			b.mu.Unlock()
+		}
+	})
+	size := []chromedp.EmulateViewportOption{}
+	if mobile {
+		size = append(size, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
+	}
+	require.NoError(t, chromedp.Run(ctx, page.BringToFront(), chromedp.EmulateViewport(w, h, size...),
+		chromedp.Navigate(url)))
+	return b
+}
+
+// front puts the tab over the others, which are hidden then.
+func (b *tab) front() {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Run(b.ctx, page.BringToFront()))
+}
+
+// eval runs an expression, a promise awaited, and stores its value.
+func (b *tab) eval(expression string, into any) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Run(b.ctx, chromedp.Evaluate(expression, into,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) })))
+}
+
+func (b *tab) eventually(condition, what string) {
+	b.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		var ok bool
+		b.eval("Promise.resolve("+condition+").then(Boolean)", &ok)
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			var state string
+			b.eval("JSON.stringify(window.framebus?.stats() ?? null)", &state)
+			require.Failf(b.t, "the page never came to it", "%s\n%s\nerrors: %q", what, state, b.complaints())
+		}
+	}
+}
+
+func (b *tab) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.errors...)
+}
+
+// keep writes a screenshot where FRAMEBUS_ARTIFACTS says.
+func (b *tab) keep(name string) {
+	b.t.Helper()
+	dir := os.Getenv("FRAMEBUS_ARTIFACTS")
+	if dir == "" {
+		return
+	}
+	var png []byte
+	require.NoError(b.t, chromedp.Run(b.ctx, chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		png, err = page.CaptureScreenshot().Do(ctx)
+		return err
+	})))
+	require.NoError(b.t, os.MkdirAll(dir, 0o755))
+	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600))
+}
+
+const (
+	painting3 = "window.framebus?.stats().totals.painted > 3"
+	judged    = "framebus.stats().connection !== 'poor' && framebus.stats().ageMs !== null"
+)
+
+func TestPage(t *testing.T) {
+	ctx, ok := browser(t)
+	if !ok {
+		return
+	}
+	t.Run("pictures move and the strip's clock reads from the canvas", func(t *testing.T) {
+		for _, painter := range []string{"worker", "main", "img"} {
+			t.Run(painter, func(t *testing.T) { moves(t, ctx, painter) })
+		}
+	})
+	t.Run("the overlay's numbers are the server's", func(t *testing.T) { numbers(t, ctx) })
+	t.Run("control messages go out", func(t *testing.T) { control(t, ctx) })
+	t.Run("a restarted gateway is found again", func(t *testing.T) { restart(t, ctx) })
+	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { refusal(t, ctx) })
+	t.Run("goodbye is told and obeyed", func(t *testing.T) { goodbye(t, ctx) })
+	t.Run("a hidden tab pauses", func(t *testing.T) { hidden(t, ctx) })
+	t.Run("keys and buttons", func(t *testing.T) { keys(t, ctx) })
+	t.Run("a picture that stands is not shown as live", func(t *testing.T) { stale(t, ctx) })
+	t.Run("layout", func(t *testing.T) { layout(t, ctx) })
+	t.Run("modules", func(t *testing.T) { modules(t, ctx) })
+}
+
+func moves(t *testing.T, ctx context.Context, painter string) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/?painter="+painter, 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	var kind string
+	b.eval("framebus.painter", &kind)
+	require.Equal(t, painter, kind)
+
+	type strip struct{ Us, NowUs int64 }
+	var first strip
+	before := time.Now().UnixMicro()
+	b.eval("framebus.readStrip()", &first)
+	require.NotZero(t, first.Us, "no strip on the canvas")
+	require.InDelta(t, before, first.Us, 60e6, "the strip's time is the time of the picture")
+	b.eventually(fmt.Sprintf("framebus.readStrip().then((s) => s.us > %d)", first.Us), "the strip's clock goes on")
+
+	// The centre of gravity of what is bright below the strip: the disc runs round.
+	const disc = `framebus.pixels().then(({ width, height, data }) => {
+		let [n, sum] = [0, 0];
+		for (let i = 4 * 20 * width; i < data.length; i += 4) if (data[i + 1] > 205) { n++; sum += (i / 4) % width; }
+		return sum / n;
+	})`
+	var at float64
+	b.eval(disc, &at)
+	b.eventually(fmt.Sprintf("(%s).then((x) => Math.abs(x - %f) > 40)", disc, at), "the disc moves")
+	require.Empty(t, b.complaints())
+}
+
+func numbers(t *testing.T, ctx context.Context) {
+	s := newStand(t, 640, 480, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(judged, "the connection is judged")
+	b.eventually("Math.abs(framebus.stats().fps - 10) < 2", "the frame rate comes near the server's")
+	b.eventually("Math.abs(Number(document.querySelector('[data-field=fps]').textContent) - 10) < 2", "so it reads")
+	var text string
+	b.eval("document.querySelector('[data-field=size]').textContent", &text)
+	require.Equal(t, "640×480", text)
+	b.eval("document.querySelector('[data-field=quality]').textContent", &text)
+	require.Equal(t, "Q80", text)
+	b.eval("document.querySelector('.stream-name').textContent", &text)
+	require.Equal(t, "cam0", text)
+	b.eventually("framebus.stats().mbps > 0.2 && framebus.stats().rttMs !== null", "bits and round trips are counted")
+	b.eventually("framebus.stats().hops.length === 7 && framebus.stats().hops.every((h) => h.ms !== null)",
+		"every hop has its time")
+	// The page and the stand share this machine's clock, so the offset found must be within its own uncertainty.
+	b.eventually(`(() => { const c = framebus.stats().clock; return Math.abs(c.offsetMs) <= c.uncertaintyMs + 2; })()`,
+		"the clock's offset is within its uncertainty")
+	// The hops are the age.
+	b.eventually(`(() => {
+		const s = framebus.stats();
+		const sum = s.hops.reduce((a, h) => a + h.ms, 0);
+		return s.ageMs > 0 && Math.abs(sum - (s.frame.paintedUs - s.frame.capturedUs) / 1000 - s.clock.offsetMs) < 5;
+	})()`, "the hops add up to the age")
+	b.keep("wall-720p")
+	require.Empty(t, b.complaints())
+}
+
+func control(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/?stream=door", 1280, 720, false)
+	require.Eventually(t, func() bool { return s.lastStream() == "door" }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return s.count(func(m *pb.ClientMessage) bool {
+			p := m.GetPainted()
+			return p.GetChannel() == 3 && p.GetEpoch() == s.epoch && p.GetSequence() > 0 && p.GetPaintedUs() > 0
+		}) > 2
+	}, patience, 10*time.Millisecond, "painted")
+	require.Eventually(t, func() bool {
+		return s.count(func(m *pb.ClientMessage) bool {
+			sel := m.GetSelect()
+			return sel.GetStream() == "door" && sel.GetWidth() == 1280 && sel.GetHeight() == 720 && !sel.GetHidden()
+		}) > 0
+	}, patience, 10*time.Millisecond, "select with the viewport")
+	require.Eventually(t, func() bool {
+		return s.count(func(m *pb.ClientMessage) bool { return m.GetClock().GetT1Us() > 0 }) > 2
+	}, patience, 10*time.Millisecond, "clock")
+	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+		Kind: "state", Stream: "door", State: pb.StreamState_STREAM_STATE_SLATE, Text: "door: no pictures for 5 s",
+	}}})
+	b.eventually("document.querySelector('.banner-text').textContent.includes('no pictures for 5 s')", "the notice is told")
+	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+		Kind: "state", Stream: "door", State: pb.StreamState_STREAM_STATE_LIVE,
+	}}})
+	b.eventually("document.querySelector('#banner').hidden", "and taken back")
+}
+
+func restart(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	s.close(t)
+	b.eventually("framebus.state === 'waiting' && !document.querySelector('#banner').hidden", "the loss is told")
+	b.eventually("document.querySelector('.banner-text').textContent.length > 10", "in words")
+	b.keep("reconnecting")
+	var before int
+	b.eval("framebus.stats().totals.painted", &before)
+	s.start(t)
+	b.eventually(fmt.Sprintf("framebus.stats().totals.painted > %d && framebus.stats().reconnects === 1", before+2),
+		"pictures come again, and one reconnect is counted")
+	b.eventually("document.querySelector('#banner').hidden", "the banner goes")
+}
+
+func refusal(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	s.setRefuse("this gateway is full: 10 of 10 viewers")
+	b := open(t, ctx, "http://"+s.addr+"/", 390, 844, true)
+	b.eventually("document.querySelector('.banner-text').textContent.includes('10 of 10 viewers')", "the reason is shown")
+	b.keep("refused")
+	s.setRefuse("")
+	b.eventually(painting3, "it gets in when there is room")
+}
+
+func goodbye(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Bye{Bye: &pb.Bye{Reason: "the gateway is drained"}}})
+	b.eventually("document.querySelector('.banner-text').textContent.includes('drained')", "the reason is shown")
+	s.close(t)
+	s.start(t)
+	b.eventually("framebus.state === 'waiting' && framebus.stats().why.includes('drained')", "it stays away for a while")
+	require.NoError(t, chromedp.Run(b.ctx, chromedp.Click(".retry", chromedp.ByQuery)))
+	b.eventually("framebus.state === 'open'", "and comes at once when asked to")
+}
+
+func hidden(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	isHidden := func(m *pb.ClientMessage) bool { return m.GetSelect().GetHidden() }
+	require.Zero(t, s.count(isHidden))
+	open(t, ctx, "about:blank", 1280, 720, false)
+	require.Eventually(t, func() bool { return s.count(isHidden) == 1 }, patience, 10*time.Millisecond)
+	var painted, received int
+	b.eval("framebus.stats().totals.painted", &painted)
+	b.eval("framebus.stats().totals.received", &received)
+	b.eventually(fmt.Sprintf("framebus.stats().totals.received > %d + 5", received), "the socket is still read")
+	var after int
+	b.eval("framebus.stats().totals.painted", &after)
+	require.LessOrEqual(t, after, painted+1, "a hidden page paints nothing but what was being decoded")
+	shown := s.count(func(m *pb.ClientMessage) bool { return m.GetSelect() != nil && !m.GetSelect().GetHidden() })
+	b.front()
+	b.eventually(fmt.Sprintf("framebus.stats().totals.painted > %d + 2", after), "it goes on when it is shown again")
+	require.Eventually(t, func() bool {
+		return s.count(func(m *pb.ClientMessage) bool { return m.GetSelect() != nil && !m.GetSelect().GetHidden() }) > shown
+	}, patience, 10*time.Millisecond)
+	require.Empty(t, b.complaints())
+}
+
+func keys(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	press := func(key string) { require.NoError(t, chromedp.Run(b.ctx, chromedp.KeyEvent(key))) }
+	displayed := func(id string) string { return "getComputedStyle(document.querySelector('" + id + "')).display !== 'none'" }
+
+	press("o")
+	b.eventually("!("+displayed("#overlay")+") && !("+displayed("#hops")+")", "o hides the numbers")
+	press("o")
+	b.eventually(displayed("#overlay"), "and shows them")
+
+	press("h")
+	b.eventually(displayed("#help"), "h helps")
+	b.keep("help")
+	press("\x1b")
+	b.eventually("document.querySelector('#help').hidden", "Escape closes")
+
+	require.NoError(t, chromedp.Run(b.ctx, chromedp.Click("#stream-button", chromedp.ByQuery)))
+	b.eventually("document.querySelectorAll('#stream-menu button').length === 3", "the streams are listed")
+	b.keep("streams")
+	press("\x1b")
+
+	press("n")
+	require.Eventually(t, func() bool { return s.lastStream() == "door" }, patience, 10*time.Millisecond)
+	b.eventually("location.search.includes('stream=door') && framebus.stats().stream === 'door'", "n is the next stream")
+	var reconnects int
+	b.eval("framebus.stats().reconnects", &reconnects)
+	require.Zero(t, reconnects, "another stream is no reconnect")
+	b.eventually("framebus.state === 'open' && document.querySelector('#banner').hidden", "its pictures are shown")
+
+	// A snapshot is a link that is clicked: catch it.
+	b.eval(`window.saved = []; HTMLAnchorElement.prototype.click = function () {
+		fetch; window.saved.push({ name: this.download, href: this.href });
+	}`, nil)
+	press("s")
+	b.eventually("window.saved.length === 1 && /^door-.*Z\\.jpg$/.test(window.saved[0].name)", "s saves a picture")
+	b.eval(`window.saved[0].href.startsWith('blob:') || Promise.reject('no blob')`, nil)
+	require.Empty(t, b.complaints())
+}
+
+func stale(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	s.setPause(true)
+	b.eventually("document.querySelector('#app').classList.contains('stale') && framebus.stats().connection === 'poor'",
+		"an old picture is dimmed")
+	s.setPause(false)
+	b.eventually("!document.querySelector('#app').classList.contains('stale')", "and lit again")
+}
+
+func layout(t *testing.T, ctx context.Context) {
+	s := newStand(t, 640, 480, 10)
+	for _, c := range []struct {
+		name   string
+		w, h   int64
+		mobile bool
+	}{
+		{"phone", 390, 844, true},
+		{"small-phone", 320, 568, true},
+		{"phone-on-its-side", 844, 390, true},
+		{"wall", 1920, 1080, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := open(t, ctx, "http://"+s.addr+"/", c.w, c.h, c.mobile)
+			b.eventually(judged, "the connection is judged")
+			b.eventually("document.querySelector('#banner').hidden", "the picture is shown")
+			b.eventually("Number(document.querySelector('[data-field=fps]').textContent) > 2 && "+
+				"Number(document.querySelector('.hops-legend li:last-child b').textContent) > 0", "the numbers are there")
+			var wide bool
+			b.eval("document.documentElement.scrollWidth > innerWidth || document.body.scrollWidth > innerWidth ||"+
+				" document.querySelector('#app').scrollWidth > innerWidth", &wide)
+			require.False(t, wide, "nothing scrolls sideways")
+			var outside []string
+			b.eval(`[...document.querySelectorAll('.tools button, .stream-button, .pill')].filter((e) => {
+				const r = e.getBoundingClientRect();
+				return r.width < 44 || r.height < 44 || r.left < 0 || r.top < 0 || r.right > innerWidth || r.bottom > innerHeight;
+			}).map((e) => e.title || e.className)`, &outside)
+			require.Empty(t, outside, "every control is whole, within the window, and large enough for a thumb")
+			var cut []string
+			b.eval(`[...document.querySelectorAll('.overlay dd, .hops-legend li, .hops-head')].filter((e) =>
+				e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)`, &cut)
+			require.Empty(t, cut, "no number is cut")
+			b.keep(c.name)
+			require.Empty(t, b.complaints())
+		})
+	}
+}
+
+// modules tries what is pure, in the engine that runs it.
+func modules(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+
+	// The golden bytes of package frame, behind a header that a later version made longer by 8 bytes.
+	const golden = "4646423158030150014000f00007000100065bfeda25e000000000000000002a00065bfeda27c240" +
+		"0000038480000000800000008000000080000000000000030102030405060708090a0b0c0d0e0f10"
+	message := strings.Replace(golden, "46464231", "46424631", 1) + "ffffffffffffffff" + "616263"
+	var head map[string]any
+	b.eval(`import('/envelope.js').then(({ decode }) => decode(Uint8Array.from(
+		'`+message+`'.match(/../g).map((x) => parseInt(x, 16))).buffer))`, &head)
+	require.InDelta(t, 88, head["start"], 0)
+	require.InDelta(t, 320, head["width"], 0)
+	require.InDelta(t, 42, head["sequence"], 0)
+	require.InDelta(t, 1_790_000_000_000_000, head["epoch"], 0)
+	require.InDelta(t, 1_790_000_000_123_456, head["capturedUs"], 0)
+	require.Equal(t, "0102030405060708090a0b0c0d0e0f10", head["traceId"])
+	hops, _ := head["hops"].(map[string]any)
+	require.InDelta(t, 900, hops["published"], 0)
+	require.Nil(t, hops["taken"])
+
+	var clock struct{ OffsetUs, UncertaintyUs float64 }
+	b.eval(`import('/clock.js').then(({ ClockSync }) => {
+		const c = new ClockSync();
+		c.add(0, 1e6 + 9000, 1e6 + 9000, 10000);  // slow on the way there
+		c.add(20000, 1e6 + 20500, 1e6 + 20600, 21100);  // the least round trip
+		c.add(30000, 1e6 + 30100, 1e6 + 30100, 60000);  // slow on the way back
+		return c.best(60000);
+	})`, &clock)
+	require.InDelta(t, 1e6, clock.OffsetUs, 500)
+	require.InDelta(t, 502, clock.UncertaintyUs, 5)
+
+	for _, c := range []struct{ given, want string }{
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: false", "good"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: null, small: false", "good"},
+		{"open: true, sinceOpenMs: 3000, silenceMs: 30, share: 1, ageMs: 40, small: false", "fair"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: true", "fair"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 0.94, ageMs: 40, small: false", "fair"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 201, small: false", "fair"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 0.69, ageMs: 40, small: false", "poor"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 601, small: false", "poor"},
+		{"open: true, sinceOpenMs: 9000, silenceMs: 2001, share: 1, ageMs: 40, small: false", "poor"},
+		{"open: false, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: false", "poor"},
+	} {
+		var got string
+		b.eval("import('/stats.js').then(({ connectionQuality }) => connectionQuality({"+c.given+"}))", &got)
+		require.Equal(t, c.want, got, c.given)
+	}
+
+	var waits []float64
+	b.eval(`import('/connection.js').then(({ backoff }) => [1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`,
+		&waits)
+	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1200, 2000, 1200, 2000, 1200, 2000}, waits, 0.001)
+}

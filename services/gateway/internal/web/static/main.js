@@ -1,0 +1,337 @@
+// The wiring: socket → stats → painter → overlay. Every part is a module of its own; this one knows them all.
+
+import { Banner, Help, Toast, fadeWhenIdle, keepAwake, toggleFullscreen } from './chrome.js';
+import { nowMs, nowUs } from './clock.js';
+import { Connection } from './connection.js';
+import { FLAG_SAMPLED, FLAG_UNSYNCED, FORMAT_JPEG, RUNGS, decode } from './envelope.js';
+import { HOPS, HopsBar } from './hops.js';
+import { bind } from './keys.js';
+import { Overlay } from './overlay.js';
+import { Painter } from './painter.js';
+import { Stats } from './stats.js';
+import { readStrip } from './strip.js';
+import { Streams, chosenStream } from './streams.js';
+
+const DRAW_MS = 250; // the overlay and `painted`: four times a second
+const STALE_MS = 2500;
+
+const $ = (id) => document.getElementById(id);
+const app = $('app');
+const stats = new Stats();
+const connection = new Connection();
+const painter = new Painter($('screen'), new URLSearchParams(location.search).get('painter'));
+const overlay = new Overlay($('overlay'), $('pill'));
+const bar = new HopsBar($('hops'));
+const streams = new Streams($('stream-button'), $('stream-menu'));
+const help = new Help($('help'));
+const banner = new Banner($('banner'));
+const toast = new Toast($('toast'));
+
+let hello = null;
+let stream = chosenStream(); // the one that is asked for, then the one that is shown
+let channel = null;
+let phase = { phase: 'connecting' };
+let slate = ''; // why the source gives no pictures
+let told = { painted: 0, dropped: 0, epoch: 0, sequence: 0 };
+let everyPaint = false; // a `notice` asked to be told of every frame
+let lastSelect = '';
+let warned = false;
+
+connection.onstate = (state) => {
+  phase = state;
+  app.dataset.phase = state.phase;
+  if (state.phase === 'open') {
+    stats.restart(nowMs());
+    hello = null;
+    channel = null;
+    everyPaint = false;
+    lastSelect = '';
+    slate = '';
+  }
+  say();
+};
+
+function say() {
+  if (phase.phase === 'waiting') banner.say(phase.why, phase.untilMs, phase.refused ? 'refused' : 'lost');
+  else if (phase.phase === 'connecting') banner.say(phase.attempt > 1 ? 'Reconnecting…' : 'Connecting…');
+  else if (slate) banner.say(slate, 0, 'slate');
+  else if (!stats.newest || app.classList.contains('stale')) banner.say('Waiting for a picture…');
+  else banner.say('');
+}
+
+connection.onpicture = (buffer, arrivedMs) => {
+  let frame;
+  try {
+    frame = decode(buffer);
+  } catch (err) {
+    malformed(err);
+    return;
+  }
+  if (frame.format !== FORMAT_JPEG || frame.bytes === 0) return;
+  const name = channelName(frame.channel);
+  if (stream && name && name !== stream) return;
+  if (name && !stream) shows(name);
+  channel = frame.channel;
+  const number = stats.take(frame, arrivedMs, buffer.byteLength);
+  // A hidden page takes pictures off the socket, so that nothing waits for it, and shows none.
+  if (number && !document.hidden) painter.put({ number, buffer, start: frame.start });
+};
+
+function channelName(number) {
+  return hello?.channels?.find((c) => (c.channel ?? 0) === number)?.stream ?? '';
+}
+
+function shows(name) {
+  stream = name;
+  streams.current(name);
+  document.title = `${name} · framebus`;
+  painter.label(`Live picture of ${name}`);
+}
+
+function malformed(err) {
+  stats.totals.malformed++;
+  if (!warned) console.warn('framebus: a message is not a picture:', err.message);
+  warned = true;
+}
+
+painter.onpaint = (report) => {
+  const frame = stats.paint(report, connection.clock.best(nowUs()));
+  if (report.error && !warned) console.warn('framebus: a picture cannot be shown:', report.error);
+  if (report.error) warned = true;
+  if (!frame) return;
+  if (app.classList.contains('stale') || !app.classList.contains('shown')) {
+    app.classList.remove('stale');
+    app.classList.add('shown');
+    painter.label(`Live picture of ${stream || 'the stream'}`);
+    say();
+  }
+  // A frame whose trace is sampled is told of at once: that ends its span.
+  if (everyPaint || frame.flags & FLAG_SAMPLED) tellPainted();
+};
+
+connection.onmessage = (message) => {
+  if (message.hello) {
+    hello = message.hello;
+    const known = hello.channels ?? [];
+    if (!stream && known.length) shows(known[0].stream);
+    else if (stream) shows(stream);
+    tellSelect();
+    streams.refresh();
+  } else if (message.stats) {
+    if (!message.stats.stream || message.stats.stream === stream) stats.hear(message.stats);
+  } else if (message.notice) {
+    notice(message.notice);
+  } else if (message.bye) {
+    banner.say(message.bye.reason || 'The gateway says goodbye', 0, 'lost');
+  }
+};
+
+function notice({ kind, text, state, stream: of, rung, quality }) {
+  if (of && stream && of !== stream) return;
+  if (kind === 'paint') {
+    everyPaint = true;
+  } else if (kind === 'state') {
+    const out = state && state !== 'STREAM_STATE_LIVE';
+    slate = out ? text || 'The source gives no pictures' : '';
+    say();
+  } else if (kind === 'rung' || kind === 'quality') {
+    const name = RUNGS[['RUNG_FULL', 'RUNG_HALF', 'RUNG_QUARTER'].indexOf(rung ?? 'RUNG_FULL')];
+    toast.say(text || (kind === 'rung' ? `Now ${name} size` : `Now quality ${quality ?? 0}`));
+  } else if (kind !== 'malformed' && text) {
+    toast.say(text);
+  }
+}
+
+// select tells the gateway how large the picture is shown and whether anybody sees it.
+function tellSelect() {
+  if (!connection.isOpen || !hello) return;
+  const select = document.hidden ? { stream, hidden: true } : { stream, ...viewport() };
+  const text = JSON.stringify(select);
+  if (text !== lastSelect && connection.send({ select })) lastSelect = text;
+}
+
+function viewport() {
+  const box = $('screen').getBoundingClientRect();
+  const dots = window.devicePixelRatio || 1;
+  return { width: Math.max(1, Math.round(box.width * dots)), height: Math.max(1, Math.round(box.height * dots)) };
+}
+
+// room is how wide the picture could be drawn, in the screen's own dots.
+function room() {
+  const { width, height } = viewport();
+  const { newest } = stats;
+  return newest ? Math.min(width, (height * newest.width) / newest.height) : width;
+}
+
+function tellPainted() {
+  const frame = stats.newest;
+  if (!frame || channel === null || document.hidden) return;
+  if (frame.epoch === told.epoch && frame.sequence === told.sequence) return;
+  const { totals } = stats;
+  const dropped = totals.superseded + totals.failed;
+  const clock = connection.clock.best(nowUs());
+  const painted = {
+    channel: frame.channel,
+    epoch: String(frame.epoch),
+    sequence: String(frame.sequence),
+    paintedUs: String(Math.round(1000 * frame.paintedMs + (clock?.offsetUs ?? 0))),
+    decoded: totals.painted - told.painted,
+    dropped: dropped - told.dropped,
+  };
+  if (!connection.send({ painted })) return;
+  told = { painted: totals.painted, dropped, epoch: frame.epoch, sequence: frame.sequence };
+}
+
+function numbers() {
+  const { totals } = stats;
+  const now = stats.now(nowMs(), { open: connection.isOpen, room: room() });
+  const rttUs = connection.clock.rttUs();
+  return {
+    ...now,
+    rttMs: rttUs === null ? (stats.server?.rttMs ?? null) : rttUs / 1000,
+    reconnects: connection.reconnects,
+    skippedFrames: totals.skipped,
+    superseded: totals.superseded,
+    failed: totals.failed,
+  };
+}
+
+setInterval(() => {
+  if (document.hidden) return;
+  tellPainted();
+  const now = numbers();
+  overlay.draw(now);
+  bar.draw(stats.newest?.line ?? null);
+  $('unsynced').hidden = !(stats.newest && stats.newest.flags & FLAG_UNSYNCED);
+  banner.tick();
+  if (stats.newest && now.silenceMs > STALE_MS !== app.classList.contains('stale')) {
+    app.classList.toggle('stale', now.silenceMs > STALE_MS);
+    say();
+  }
+}, DRAW_MS);
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    painter.drop();
+  } else {
+    stats.resume(nowMs());
+    connection.woke();
+  }
+  tellSelect();
+});
+
+let resized = 0;
+new ResizeObserver(() => {
+  clearTimeout(resized);
+  resized = setTimeout(tellSelect, 300);
+}).observe($('screen'));
+
+streams.onchoose = (name) => {
+  painter.drop();
+  stats.newest = null;
+  stats.peers = { origin: null, encoder: null };
+  app.classList.remove('shown', 'stale');
+  shows(name);
+  connection.open(name);
+};
+
+async function snapshot() {
+  const shown = await painter.jpeg();
+  if (!shown) {
+    toast.say('There is no picture yet');
+    return;
+  }
+  const taken = stats.newest ? new Date(stats.newest.capturedUs / 1000) : new Date();
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(shown.blob);
+  link.download = `${stream || 'framebus'}-${taken.toISOString().replace(/:/g, '-')}.jpg`;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  toast.say(`Saved ${link.download}`);
+}
+
+function showOverlay(on) {
+  app.classList.toggle('bare', !on);
+  for (const button of document.querySelectorAll('[data-action="overlay"]')) {
+    button.setAttribute('aria-pressed', String(on));
+  }
+  try {
+    localStorage.setItem('framebus.overlay', on ? 'on' : 'off');
+  } catch {
+    // Private windows may forbid it; the choice then lasts as long as the page.
+  }
+}
+
+function overlayWanted() {
+  try {
+    return localStorage.getItem('framebus.overlay') !== 'off';
+  } catch {
+    return true;
+  }
+}
+
+bind({
+  overlay: () => showOverlay(app.classList.contains('bare')),
+  fullscreen: () => void toggleFullscreen(app),
+  snapshot: () => void snapshot(),
+  next: () => streams.next(),
+  help: () => void help.toggle(),
+  retry: () => connection.now(),
+  close: () => help.toggle(false) || streams.toggle(false),
+});
+showOverlay(overlayWanted());
+fadeWhenIdle(app);
+keepAwake(app);
+streams.current(stream);
+streams.refresh();
+connection.open(stream);
+
+// For tests and for the curious; docs/protocol.md describes it. It reads and changes nothing.
+window.framebus = Object.freeze({
+  get state() {
+    return phase.phase;
+  },
+  get painter() {
+    return painter.kind;
+  },
+  stats() {
+    const now = numbers();
+    const { newest, totals } = stats;
+    const clock = connection.clock.best(nowUs());
+    return {
+      phase: phase.phase,
+      why: phase.why ?? '',
+      stream,
+      viewer: hello?.viewer ?? '',
+      gateway: hello?.gateway ?? '',
+      ...now,
+      rung: RUNGS[now.rung],
+      totals: { ...totals },
+      clock: clock && { offsetMs: clock.offsetUs / 1000, uncertaintyMs: clock.uncertaintyUs / 1000 },
+      hops: newest?.line ? HOPS.map(({ name }, i) => ({ name, ms: newest.line.ms[i] })) : [],
+      frame: newest && {
+        epoch: newest.epoch,
+        sequence: newest.sequence,
+        capturedUs: newest.capturedUs,
+        paintedUs: Math.round(1000 * newest.paintedMs),
+        traceId: newest.traceId,
+      },
+      server: stats.server,
+    };
+  },
+  // pixels resolves to { width, height, data } of the canvas, RGBA, or null before the first picture.
+  async pixels() {
+    const shown = await painter.pixels();
+    return shown && { width: shown.image.width, height: shown.image.height, data: shown.image.data };
+  },
+  // readStrip decodes the latency strip from the canvas: { us, nowUs }, nowUs being this moment by the gateway's clock.
+  // us is null where the picture has no strip; it resolves to null before the first picture.
+  async readStrip() {
+    const shown = await painter.pixels();
+    if (!shown) return null;
+    const now = nowUs() + (connection.clock.best(nowUs())?.offsetUs ?? 0);
+    return { us: readStrip(shown.image, now), nowUs: Math.round(now) };
+  },
+});

@@ -1,0 +1,124 @@
+// The list of streams: what the gateway has, and which one this page shows. The choice stands in the URL, so that a
+// bookmark or a wall's start page keeps it.
+
+const EVERY_MS = 5000;
+
+export function chosenStream() {
+  return new URLSearchParams(location.search).get('stream') ?? '';
+}
+
+export class Streams {
+  onchoose = () => {};
+  #list = [];
+  #current = '';
+  #button;
+  #menu;
+  #name;
+
+  constructor(button, menu) {
+    this.#button = button;
+    this.#menu = menu;
+    this.#name = button.querySelector('.stream-name');
+    button.addEventListener('click', () => this.toggle());
+    document.addEventListener('pointerdown', ({ target }) => {
+      if (!menu.contains(target) && !button.contains(target)) this.toggle(false);
+    });
+    setInterval(() => {
+      if (!document.hidden) this.refresh();
+    }, EVERY_MS);
+  }
+
+  // current tells which stream is shown, once the gateway has said so.
+  current(name) {
+    if (name === this.#current) return;
+    this.#current = name;
+    this.#name.textContent = name || 'no stream yet';
+    this.#draw();
+  }
+
+  choose(name) {
+    this.toggle(false);
+    const url = new URL(location.href);
+    url.searchParams.set('stream', name);
+    history.replaceState(null, '', url);
+    if (name === this.#current) return;
+    this.current(name);
+    this.onchoose(name);
+  }
+
+  next() {
+    if (!this.#list.length) return;
+    const at = this.#list.findIndex((s) => s.name === this.#current);
+    this.choose(this.#list[(at + 1) % this.#list.length].name);
+  }
+
+  toggle(open = this.#menu.hidden) {
+    if (this.#menu.hidden === !open) return false;
+    this.#menu.hidden = !open;
+    this.#button.setAttribute('aria-expanded', String(open));
+    if (open) {
+      this.refresh();
+      this.#menu.querySelector('button')?.focus({ preventScroll: true });
+    } else if (this.#menu.contains(document.activeElement)) {
+      this.#button.focus({ preventScroll: true });
+    }
+    return true;
+  }
+
+  async refresh() {
+    try {
+      const answer = await fetch(new URL('api/v1/streams', document.baseURI), { cache: 'no-store' });
+      if (!answer.ok) return;
+      const body = await answer.json();
+      const list = (Array.isArray(body) ? body : (body.streams ?? [])).map(entry).filter((s) => s.name);
+      list.sort((a, b) => a.name.localeCompare(b.name));
+      if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
+      this.#list = list;
+      this.#draw();
+    } catch {
+      // The connection says what is wrong; the list waits for its next turn.
+    }
+  }
+
+  #draw() {
+    const focused = this.#menu.contains(document.activeElement) ? document.activeElement.dataset.stream : null;
+    const items = this.#list.map((stream) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.dataset.stream = stream.name;
+      if (stream.name === this.#current) button.setAttribute('aria-current', 'true');
+      button.addEventListener('click', () => this.choose(stream.name));
+      const dot = document.createElement('i');
+      dot.className = `dot ${stream.live ? 'live' : 'out'}`;
+      const name = document.createElement('b');
+      name.textContent = stream.name;
+      const about = document.createElement('small');
+      about.textContent = stream.about;
+      button.append(dot, name, about);
+      const item = document.createElement('li');
+      item.append(button);
+      return item;
+    });
+    if (!items.length) {
+      const item = document.createElement('li');
+      item.className = 'empty';
+      item.textContent = 'No streams are known yet.';
+      items.push(item);
+    }
+    this.#menu.replaceChildren(...items);
+    if (focused) this.#menu.querySelector(`[data-stream="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+}
+
+function entry(s) {
+  const name = s.name ?? s.stream ?? '';
+  const state = String(s.state ?? 'live').replace('STREAM_STATE_', '').toLowerCase();
+  const live = state === 'live';
+  const viewers = Array.isArray(s.viewers) ? s.viewers.length : s.viewers;
+  const about = [];
+  if (!live) about.push(s.cause || state);
+  if (s.width && s.height) about.push(`${s.width}×${s.height}`);
+  if (live && s.fps) about.push(`${Math.round(s.fps)} fps`);
+  if (viewers) about.push(viewers === 1 ? '1 viewer' : `${viewers} viewers`);
+  return { name, live, about: about.join(' · ') };
+}
