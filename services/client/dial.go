@@ -1,0 +1,226 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	protocol  = "framebus.v1"
+	handshake = 5 * time.Second
+	firstWait = 100 * time.Millisecond
+	longWait  = 2 * time.Second
+	// shutOut is the least wait where the gateway said not to come back.
+	shutOut = 10 * time.Second
+	// retryAfter bounds what a gateway may ask for: a full one may have room again soon.
+	retryAfter = 5 * time.Second
+	// readBuffer holds a usual picture and the ping behind it: one read of the socket a frame.
+	readBuffer = 32 << 10
+)
+
+// ErrGaveUp is what Run's error wraps when Config.Attempts attempts in a row failed; it wraps the last one's too.
+var ErrGaveUp = errors.New("gave up")
+
+// ErrRefused is a gateway's refusal of the handshake.
+type ErrRefused struct {
+	Status     int
+	Reason     string        // the gateway's own words
+	RetryAfter time.Duration // 0 where it did not say
+}
+
+// Error gives the gateway's words.
+func (e *ErrRefused) Error() string {
+	return fmt.Sprintf("refused with %d %s: %s", e.Status, http.StatusText(e.Status), e.Reason)
+}
+
+// final tells whether another attempt would be refused just so. A stream that is not there may come yet, and room too.
+func (e *ErrRefused) final() bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// target is the URL to dial, without user and password, and the header of the handshake.
+func (c *Config) target() (*url.URL, http.Header, error) {
+	raw := c.URL
+	if !strings.Contains(raw, "://") {
+		raw = "http://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser's words contain the URL, and that may contain a password.
+		return nil, nil, fmt.Errorf("malformed URL: %w", errors.Unwrap(err))
+	}
+	switch u.Scheme {
+	case "http", "ws":
+		u.Scheme = "ws"
+	case "https", "wss":
+		u.Scheme = "wss"
+	default:
+		return nil, nil, fmt.Errorf("URL scheme %q: want http, https, ws or wss", u.Scheme)
+	}
+	if u.Hostname() == "" {
+		return nil, nil, errors.New("URL names no host: want something like http://host:8002")
+	}
+	u.Fragment = ""
+	if u.Path = strings.TrimRight(u.Path, "/"); !strings.HasSuffix(u.Path, "/ws") {
+		u.Path += "/ws"
+	}
+	q := u.Query()
+	set := func(key, value string) {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	set("stream", c.Stream)
+	set("rung", c.Rung)
+	set("mode", c.Mode)
+	if c.MaxFPS > 0 {
+		q.Set("max_fps", strconv.FormatFloat(c.MaxFPS, 'g', -1, 64))
+	}
+	if c.Format == Sized {
+		q.Set("format", "sized")
+	}
+	u.RawQuery = q.Encode()
+
+	h := http.Header{"User-Agent": {"framebus-client"}}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		pair := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		h.Set("Authorization", "Basic "+pair)
+		u.User = nil
+	}
+	for key, values := range c.Header {
+		h[http.CanonicalHeaderKey(key)] = values
+	}
+	return u, h, nil
+}
+
+// dial makes one attempt. It ends with ctx, also while the peer accepts and says nothing.
+func (v *Viewer) dial(ctx context.Context) (*websocket.Conn, error) {
+	stop := func() bool { return true }
+	d := websocket.Dialer{
+		Proxy:            http.ProxyFromEnvironment,
+		HandshakeTimeout: handshake,
+		ReadBufferSize:   readBuffer,
+		WriteBufferSize:  1024,
+		// gorilla looks at its context only until the connection is made; the handshake must end with it as well.
+		NetDialContext: func(dctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(dctx, network, addr)
+			if err == nil {
+				stop = context.AfterFunc(ctx, func() { conn.Close() })
+			}
+			return conn, err
+		},
+	}
+	if v.cfg.TLS != nil {
+		d.TLSClientConfig = v.cfg.TLS.Clone()
+		d.TLSClientConfig.NextProtos = nil // a WebSocket is HTTP/1.1
+	}
+	if v.cfg.Format == V1 {
+		d.Subprotocols = []string{protocol}
+	}
+	conn, resp, err := d.DialContext(ctx, v.target.String(), v.header)
+	ended := !stop()
+	switch {
+	case ended || ctx.Err() != nil:
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, context.Cause(ctx)
+	case errors.Is(err, websocket.ErrBadHandshake) && resp.StatusCode != http.StatusSwitchingProtocols:
+		return nil, refusal(resp)
+	case err != nil:
+		return nil, fmt.Errorf("dial %s: %w", v.target.Host, err)
+	case v.cfg.Format == V1 && conn.Subprotocol() != protocol:
+		_ = conn.Close()
+		return nil, fmt.Errorf("dial %s: the server does not speak %s", v.target.Host, protocol)
+	}
+	return conn, nil
+}
+
+// refusal reads the JSON line of one; a proxy in between may speak otherwise.
+func refusal(resp *http.Response) *ErrRefused {
+	e := &ErrRefused{Status: resp.StatusCode}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
+	resp.Body.Close()
+	var line struct{ Error, Message, Reason, Hint string }
+	if err == nil && json.Unmarshal(text, &line) == nil {
+		e.Reason = cmp.Or(line.Error, line.Message, line.Reason)
+		if line.Hint != "" {
+			e.Reason = strings.TrimPrefix(e.Reason+". "+line.Hint, ". ")
+		}
+	}
+	e.Reason = cmp.Or(e.Reason, strings.TrimSpace(string(text)), "no reason given")
+	return e
+}
+
+// connect dials, and again, until ctx ends or it gives up.
+func (v *Viewer) connect(ctx context.Context) error {
+	attempt := 0
+	ever := false
+	for ctx.Err() == nil {
+		attempt++
+		v.setState(State{Phase: Connecting, Attempt: attempt})
+		heard, err := v.once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		least := time.Duration(0)
+		if heard {
+			ever = true
+			attempt = 0 // only a gateway that speaks counts as back
+		}
+		var refused *ErrRefused
+		var bye *ErrBye
+		switch {
+		case errors.As(err, &refused):
+			if refused.final() && !ever {
+				return err
+			}
+			least = min(refused.RetryAfter, retryAfter)
+		case errors.As(err, &bye) && !bye.ComeBack:
+			least = shutOut
+		}
+		if v.cfg.Attempts > 0 && attempt >= v.cfg.Attempts {
+			return fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, attempt, err)
+		}
+		wait := v.cfg.Delay
+		if wait == 0 {
+			wait = max(backoff(attempt), least)
+		}
+		v.setState(State{Phase: Waiting, Attempt: attempt, Err: err, Wait: wait})
+		v.log.Info("waiting to connect", "reason", err, "attempt", attempt, "wait", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// backoff is the wait after the n-th failure in a row, n from 0: 100 ms … 2 s, spread so that viewers of a gateway that
+// went away do not come back as one.
+func backoff(n int) time.Duration {
+	d := min(firstWait<<min(max(n-1, 0), 10), longWait)
+	return min(d*3/4+rand.N(d/2+1), longWait)
+}
