@@ -24,8 +24,9 @@ type credit struct {
 	open   int // pictures in flight
 	pings  int // pings in flight, bare ones included
 
-	drained time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
-	deaf    bool          // answers no pings: the socket's own back-pressure bounds it
+	drained  time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
+	deaf     bool          // answers no pings: the socket's own back-pressure bounds it
+	patience time.Duration // with what answers no pings
 
 	delays [maxDelays]delay
 	nDelay uint64 // ever
@@ -45,7 +46,7 @@ type delay struct {
 	bare     bool
 }
 
-func newCredit() credit { return credit{w: window, thin: 1} }
+func newCredit() credit { return credit{w: window, thin: 1, since: 1, patience: deafAfter} }
 
 // MaySend tells whether the next picture may go.
 func (c *credit) MaySend() bool { return c.deaf || c.open < c.w+c.thin-1 }
@@ -158,7 +159,7 @@ func (c *credit) Drained(at time.Duration) (becameDeaf bool) {
 	case c.drained == 0:
 		c.drained = max(at, 1)
 		return false
-	case at-c.drained < deafAfter:
+	case at-c.drained < c.patience:
 		return false
 	}
 	c.deaf, c.thin = true, 1

@@ -89,8 +89,12 @@ func newViewer(o Options) *Viewer {
 	if o.Numbers == nil {
 		o.Numbers = new(picture.Counter)
 	}
-	// Nobody writes before Run has the connection set up: the turn is taken.
-	return &Viewer{o: o, began: time.Now(), wake: make(chan struct{}, 1), turn: true, credit: newCredit()}
+	// Nobody writes before Run: the turn is taken.
+	v := &Viewer{o: o, began: time.Now(), wake: make(chan struct{}, 1), turn: true, credit: newCredit()}
+	if o.deafAfter > 0 {
+		v.credit.patience = o.deafAfter
+	}
+	return v
 }
 
 func (v *Viewer) connected(conn net.Conn) {

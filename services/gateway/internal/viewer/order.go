@@ -51,8 +51,10 @@ type pace struct {
 	due int64 // µs since 1970; the next picture captured from then on is taken
 }
 
-// Take tells whether a picture captured then is one of maxFPS a second. A capture's own jitter, up to an eighth of the
-// spacing, does not cost a picture.
+// paceSlackUs is the jitter of capture that does not cost a picture, µs.
+const paceSlackUs = 8_000
+
+// Take tells whether a picture captured then is one of maxFPS a second.
 func (p *pace) Take(capturedUs int64, maxFPS float64) bool {
 	if maxFPS <= 0 {
 		return true
@@ -61,7 +63,7 @@ func (p *pace) Take(capturedUs int64, maxFPS float64) bool {
 	switch ahead := p.due - capturedUs; {
 	case ahead > 2*spacing: // the clock of capture was set back
 		p.due = capturedUs + spacing
-	case ahead > spacing/8:
+	case ahead > min(spacing/8, paceSlackUs):
 		return false
 	case ahead < -spacing: // there was a pause: no burst to make up for it
 		p.due = capturedUs + spacing

@@ -82,7 +82,7 @@ func (v *Viewer) writeRest() {
 			v.mu.Unlock()
 			n := 0
 			if err == nil {
-				n, err = v.wire.conn.Write(rest[:min(len(rest), chunk)])
+				n, err = v.wire.write(rest[:min(len(rest), chunk)])
 			}
 			rest = rest[n:]
 			v.mu.Lock()
@@ -201,9 +201,7 @@ func (v *Viewer) tick() time.Duration {
 		}
 		wait = v.bareAt - now
 		if !v.turn && v.credit.Overdue(now, barePings/2) {
-			if !v.wire.unsent() {
-				v.credit.Drained(now)
-			}
+			v.unanswered(now)
 			wait = min(wait, barePings/5)
 		}
 	}
@@ -218,6 +216,21 @@ func (v *Viewer) tick() time.Duration {
 	v.mu.Unlock()
 	v.pump()
 	return wait
+}
+
+// unanswered looks at why no pong comes: either the client has all that was sent and does not answer, or it does not
+// read, or its link is slow. The lock is held and nobody has the turn.
+func (v *Viewer) unanswered(now time.Duration) {
+	unsent := v.wire.unsent()
+	if unsent == 0 {
+		v.credit.Drained(now)
+		return
+	}
+	if got := v.wire.written - uint64(unsent); got != v.got || v.gotAt == 0 {
+		v.got, v.gotAt = got, now
+	} else if now-v.gotAt >= v.o.WriteTimeout {
+		v.fail(fmt.Errorf("%s: %w for %v", v.address, errStalled, v.o.WriteTimeout))
+	}
 }
 
 // boundUnsent lets the socket hold one to two pictures where no pongs bound it. The lock is held.

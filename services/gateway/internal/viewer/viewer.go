@@ -28,7 +28,10 @@ const (
 	closeHandshake = time.Second
 )
 
-var errGone = errors.New("the client has gone")
+var (
+	errGone    = errors.New("the client has gone")
+	errStalled = errors.New("the client has read nothing")
+)
 
 // Commands is what a framebus.v1 client may ask for; the hub does it. It is called on the viewer's reading goroutine,
 // one call at a time, and must not wait. Clock messages are answered by the viewer itself.
@@ -48,6 +51,8 @@ type Options struct {
 	CheckOrigin func(*http.Request) bool // nil: the page's host must be ours
 	// WriteTimeout ends a viewer that reads nothing for so long. Default 10 s.
 	WriteTimeout time.Duration
+
+	deafAfter time.Duration // tests only: how long a client may leave pings unanswered
 }
 
 // Tuning is how one stream is shown to one viewer.
@@ -86,6 +91,8 @@ type Viewer struct {
 	bareAt   time.Duration
 	gapUntil time.Duration // when a smooth viewer's next picture goes, gap or not; 0: none waits
 	lowAt    int           // TCP_NOTSENT_LOWAT as it is set, 0: not
+	got      uint64        // bytes that had reached the client's host when a pong was last overdue
+	gotAt    time.Duration // since when it has been so many
 
 	closing    bool   // nothing but what waits in front of closeFrame goes out
 	closeFrame []byte // nil on a plain connection

@@ -16,6 +16,8 @@ type wire struct {
 	b   []byte
 	n   int
 	err error
+
+	written uint64 // bytes that the socket took, ever
 }
 
 func newWire(conn net.Conn) *wire {
@@ -44,10 +46,18 @@ func (w *wire) tryWrite(b []byte) (int, error) {
 	w.b, w.n, w.err = b, 0, nil
 	err := w.sock.Write(w.try)
 	w.b = nil
+	w.written += uint64(w.n)
 	if w.err != nil {
 		err = w.err
 	}
 	return w.n, err
+}
+
+// write waits for the socket to take b, up to the connection's write deadline.
+func (w *wire) write(b []byte) (int, error) {
+	n, err := w.conn.Write(b)
+	w.written += uint64(n)
+	return n, err
 }
 
 // closeWrite ends the sending direction, so that the client reads the end and what it still sends can be read.
@@ -57,15 +67,14 @@ func (w *wire) closeWrite() {
 	}
 }
 
-// unsent tells whether something written has not been acknowledged by the client's host; where that cannot be known,
-// it says no.
-func (w *wire) unsent() bool {
+// unsent is the number of bytes written that the client's host has not acknowledged, 0 where that cannot be known.
+func (w *wire) unsent() int {
 	if w.sock == nil {
-		return false
+		return 0
 	}
 	n := 0
 	_ = w.sock.Control(func(fd uintptr) { n = sendQueue(fd) }) // a closed socket has nothing unsent
-	return n > 0
+	return n
 }
 
 // boundUnsent makes the kernel take no more than about so many bytes beyond what the link carries; 0 lifts the bound.
