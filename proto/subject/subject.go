@@ -76,7 +76,9 @@ func Done(by By, stream string) string { return root + "done." + string(by) + ".
 func AllDone() string { return root + "done.*.*" }
 
 // JPEG is where a stream's pictures of one rung are.
-func JPEG(stream string, rung frame.Rung) string { return root + "jpeg." + stream + "." + rung.String() }
+func JPEG(stream string, rung frame.Rung) string {
+	return root + "jpeg." + stream + "." + rung.String()
+}
 
 // Feedback is where readers say what they want of a stream.
 func Feedback(stream string) string { return root + "feedback." + stream }

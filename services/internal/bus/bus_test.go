@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +118,6 @@ func TestABadURLIsRefusedWithoutItsPassword(t *testing.T) {
 	for _, u := range []string{"", "http://x", "nats://", "nats://user:geheim@host:port:x"} {
 		_, err := bus.Open(bus.Config{URL: u}, bus.Deps{Log: slog.New(slog.DiscardHandler)})
 		require.Error(t, err, u)
-		require.False(t, strings.Contains(err.Error(), "geheim"), err)
+		require.NotContains(t, err.Error(), "geheim")
 	}
 }

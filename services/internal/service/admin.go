@@ -59,7 +59,7 @@ func (e *Env) admin(ctx context.Context) error {
 		return fmt.Errorf("admin listener: %w", err)
 	case <-ctx.Done():
 		_ = s.Close() // a scrape that is under way may be cut
-		<-ended
+		_ = <-ended
 		return nil
 	}
 }

@@ -63,7 +63,7 @@ type Picture struct {
 	built [formats]atomic.Pointer[[]byte]
 }
 
-// New makes a picture; header, channel and hops included, is what framebus.v1 viewers will read. The picture keeps jpeg.
+// New makes a picture; header, channel and hops included, is what framebus.v1 viewers will read. It keeps jpeg.
 func New(header frame.Header, number uint64, jpeg []byte) *Picture {
 	header.PayloadLen = uint32(len(jpeg))
 	return &Picture{Header: header, Number: number, JPEG: jpeg}
