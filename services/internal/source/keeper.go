@@ -44,7 +44,7 @@ func newKeeper(spec Spec, sink Sink, log *slog.Logger) *keeper {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval = 100 * time.Millisecond
 	retry.RandomizationFactor = 0.25
-	retry.MaxInterval = 800 * time.Millisecond // 1 s with jitter
+	retry.MaxInterval = 600 * time.Millisecond // 750 ms with jitter: back within 2 s, opening included
 	timer := time.NewTimer(time.Hour)
 	return &keeper{
 		spec: spec, sink: sink, log: log, retry: retry, timer: timer,
@@ -81,7 +81,10 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-var errEnded = errors.New("the file has ended")
+var (
+	errEnded    = errors.New("the file has ended")
+	errNoWriter = errors.New("nobody writes to the pipe")
+)
 
 // follow passes a reader's frames on until it has no more, and says why.
 func (k *keeper) follow(ctx context.Context, r *reader) error {
@@ -93,7 +96,8 @@ func (k *keeper) follow(ctx context.Context, r *reader) error {
 			limit = silence
 		}
 		next := last.Add(limit)
-		if !k.live && k.nextSlate.Before(next) {
+		// The limit can have passed only for a pipe, which is waited for all the same.
+		if passed := time.Since(last) >= limit; !k.live && (passed || k.nextSlate.Before(next)) {
 			next = k.nextSlate
 		}
 		k.timer.Reset(time.Until(next))
@@ -108,8 +112,10 @@ func (k *keeper) follow(ctx context.Context, r *reader) error {
 			return err
 		case <-k.timer.C:
 			k.showSlate()
-			// The other end of a pipe may take its time.
-			if quiet := time.Since(last); quiet >= limit && !r.pipe.Load() {
+			switch quiet := time.Since(last) >= limit; {
+			case quiet && r.pipe.Load():
+				k.lost(errNoWriter)
+			case quiet:
 				return fmt.Errorf("no frame for %v", limit)
 			}
 			continue

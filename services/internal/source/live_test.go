@@ -1,9 +1,12 @@
 package source_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"image/jpeg"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -69,7 +73,7 @@ func TestFilesAreShownAsTheyAre(t *testing.T) {
 			sourcetest.WriteVideo(t, path, kind.codec, 50, 320, 240, 20)
 			rec, n := record(t, "file:"+path)
 			rec.untilLive(t)
-			require.Equal(t, 50.0, rec.state().fps)
+			require.InDelta(t, 50, rec.state().fps, 0.01)
 			eventually(t, func() bool { seen, _ := n.get(); return len(seen) >= 50 }, "no 50 frames")
 			seen, worst := n.get()
 			for i, got := range seen {
@@ -102,7 +106,7 @@ func TestAMissingFileIsASlateUntilItAppears(t *testing.T) {
 	rec.untilCause(t, "v.mp4 does not exist")
 	eventually(t, func() bool { _, frames := rec.counts(); return frames >= 2 }, "no slates")
 	slate := rec.picture()
-	require.Equal(t, 1.0, rec.state().fps)
+	require.InDelta(t, 1, rec.state().fps, 0)
 	var b bytes.Buffer
 	require.NoError(t, jpeg.Encode(&b, asYCbCr(slate, 320, 240), nil))
 	keepPicture(t, "slate.jpg", b.Bytes())
@@ -146,16 +150,12 @@ func TestANamedPipeWaitsForItsWriter(t *testing.T) {
 	eventually(t, func() bool { _, frames := rec.counts(); return frames >= 1 }, "no slates")
 	video, err := os.ReadFile(dir + "/v.avi")
 	require.NoError(t, err)
-	// Ends when read, or when the source goes away; reopened readers are other people's test.
 	require.NoError(t, os.WriteFile(dir+"/pipe.avi", video, 0))
 	eventually(t, func() bool { seen, _ := n.get(); return len(seen) >= 50 }, "nothing came out of the pipe")
-	// The source waits for another writer now, in a call that only an opened pipe ends.
-	t.Cleanup(func() {
-		w, err := os.OpenFile(dir+"/pipe.avi", os.O_WRONLY|syscall.O_NONBLOCK, 0)
-		if err == nil {
-			_ = w.Close()
-		}
-	})
+	rec.untilCause(t, "nobody writes to the pipe")
+	before, _ := n.get()
+	require.NoError(t, os.WriteFile(dir+"/pipe.avi", video, 0))
+	eventually(t, func() bool { seen, _ := n.get(); return len(seen) >= len(before)+50 }, "a second writer is not heard")
 }
 
 func TestRTSPIsLostAndFound(t *testing.T) {
@@ -268,4 +268,51 @@ func TestColoursAreKept(t *testing.T) {
 			}
 		}
 	}
+}
+
+// serveHalfDead starts an RTSP peer that passes for alive, and says nothing once FFmpeg is let at it, which then holds
+// FFmpeg's lock. opens counts how often that was.
+func serveHalfDead(t *testing.T) (hostport string, opens *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var conns sync.WaitGroup
+	opens = new(atomic.Int32)
+	conns.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer func() { _ = c.Close() }()
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				if strings.HasPrefix(line, "DESCRIBE") {
+					_, _ = c.Write([]byte("RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\n\r\n"))
+					return
+				}
+				opens.Add(1)
+				_, _ = io.Copy(io.Discard, c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		conns.Wait()
+	})
+	return l.Addr().String(), opens
+}
+
+func TestABrokenSourceHoldsNoOtherUp(t *testing.T) {
+	peer, opens := serveHalfDead(t)
+	cam := sourcetest.ServeRTSP(t, 320, 240, 25)
+	healthy, n := record(t, cam.URL)
+	healthy.untilLive(t)
+	broken, _ := record(t, "rtsp://"+peer+"/cam")
+	eventually(t, func() bool { return opens.Load() == 1 }, "FFmpeg was never let at the broken peer")
+	before, _ := n.get()
+	eventually(t, func() bool { now, _ := n.get(); return len(now) >= len(before)+25 }, "the healthy one stands still")
+	require.EqualValues(t, 1, opens.Load(), "the broken peer was given up before the healthy one went on")
+	broken.untilCause(t, "no answer within 3s")
+	require.Len(t, healthy.allStates(), 2)
 }

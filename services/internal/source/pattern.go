@@ -34,15 +34,15 @@ func newPattern(name string, w, h int) *pattern {
 		row := p.tile.y[y*tw : (y+1)*tw]
 		for x := range row {
 			v := 120 + 45*wave(x, tw, y, h, 2, 1, 0) + 30*wave(x, tw, y, h, -5, 3, 0.3) +
-				7*wave(x, tw, y, h, 17, 13, 0.7) + 0.7*rnd.NormFloat64()
+				4*wave(x, tw, y, h, 17, 13, 0.7) + 0.9*rnd.NormFloat64()
 			row[x] = uint8(min(max(v, 0), 255))
 		}
 	}
 	cw, ch := p.tile.cw, p.tile.ch
 	for y := range ch {
 		for x := range cw {
-			p.tile.u[y*cw+x] = uint8(128 + 60*wave(x, cw, y, ch, 1, 1, 0.1))
-			p.tile.v[y*cw+x] = uint8(128 + 60*wave(x, cw, y, ch, -1, 2, 0.6))
+			p.tile.u[y*cw+x] = uint8(128 + 36*wave(x, cw, y, ch, 1, 1, 0.1))
+			p.tile.v[y*cw+x] = uint8(128 + 36*wave(x, cw, y, ch, -1, 2, 0.6))
 		}
 	}
 	return p
@@ -65,6 +65,9 @@ func (p *pattern) draw(buf []byte, n uint64, at time.Time) {
 	x, y := bounce(n*3, p.w-side), bounce(n*2, p.h-side)
 	pic.fill(x, y, side, side, 225, 90, 180)
 	pic.fill(x+side/4, y+side/4, side/2, side/2, 40, 180, 110)
+
+	// Grey under the strip, so that its luma survives a decoder's clipping to RGB.
+	pic.fill(0, 0, p.w, min(frame.StripRows, p.h), 16, 128, 128)
 
 	scale := max(p.w/160, 1)
 	lineH := (glyphRows + 1) * scale

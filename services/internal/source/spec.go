@@ -96,7 +96,7 @@ func ParseList(list string, def Defaults) ([]Spec, error) {
 		specs = append(specs, spec)
 	}
 	if n == 0 {
-		errs = append(errs, errors.New("no source: want NAME=URL, for example cam0=pattern:"))
+		errs = append(errs, errors.New("no source: want NAME=URL, such as cam0=pattern: or cam1=camera:0"))
 	}
 	if n > MaxSources {
 		errs = append(errs, fmt.Errorf("%d sources: at most %d in one process", n, MaxSources))

@@ -14,7 +14,8 @@ import (
 )
 
 func TestParseList(t *testing.T) {
-	specs, err := source.ParseList("cam0=pattern:, door=rtsp://me:pw@cam.example:8554/a%2Cb?always=true&token=t0p&x&loop=1,"+
+	specs, err := source.ParseList("cam0=pattern:, "+
+		"door=rtsp://me:pw@cam.example:8554/a%2Cb?always=true&token=t0p&x&loop=1,"+
 		"a=file:/v/a%2Cb%3F.mp4?loop=false, b=file:rel.mp4?always,usb=camera:1?always=true,usb2=/dev/video3,"+
 		"web=https://cam.example/mjpg?fps=5&always=false,", defaults())
 	require.NoError(t, err)

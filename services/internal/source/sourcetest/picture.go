@@ -14,7 +14,8 @@ import (
 	"gocv.io/x/gocv"
 )
 
-// Picture is the n-th test picture: smooth, so that codecs keep it, and of full range. Its latency strip holds n × 10 µs.
+// Picture is the n-th test picture: smooth, so that codecs keep it, and of full range. Where it has an even width, its
+// latency strip holds n × 10 µs.
 func Picture(n, w, h int) *image.YCbCr {
 	pic := image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)
 	for y := range h {
