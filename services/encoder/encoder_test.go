@@ -273,7 +273,7 @@ func TestAFrameBecomesAJPEGAndOneDone(t *testing.T) {
 	require.Equal(t, trace, m.Traceparent)
 	head, jpeg, err := frame.Parse(m.Data)
 	require.NoError(t, err)
-	require.Greater(t, head.HopUs[frame.Taken], int32(0))
+	require.Positive(t, head.HopUs[frame.Taken])
 	require.GreaterOrEqual(t, head.HopUs[frame.Encoded], head.HopUs[frame.Taken])
 	want := f.head
 	want.Format, want.Quality, want.PayloadLen = frame.JPEG, 80, head.PayloadLen

@@ -139,10 +139,10 @@ func TestItsOwnDecoderSeesThePicture(t *testing.T) {
 		require.NoError(t, err)
 		gotW, gotH, err := d.Header(jpeg)
 		require.NoError(t, err)
-		require.Equal(t, s, [2]int{gotW, gotH})
+		require.Equal(t, [2]int{w, h}, [2]int{gotW, gotH})
 		pix, gotW, gotH, err = d.Decode(pix, jpeg)
 		require.NoError(t, err)
-		require.Equal(t, s, [2]int{gotW, gotH})
+		require.Equal(t, [2]int{w, h}, [2]int{gotW, gotH})
 		alike(t, scene(w, h), pix, w, h, 2.5)
 	}
 }
