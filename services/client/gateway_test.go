@@ -96,6 +96,8 @@ func newGateway(t testing.TB, change ...func(*gateway)) *gateway {
 func (g *gateway) serve(t testing.TB) http.HandlerFunc {
 	up := websocket.Upgrader{Subprotocols: []string{"framebus.v1"}}
 	return func(w http.ResponseWriter, r *http.Request) {
+		g.wait.Add(1) // before the connection is taken over: until then Close waits for it
+		defer g.wait.Done()
 		dial := int(g.dials.Add(1))
 		if g.refuse != nil && g.refuse(dial, w, r) {
 			return
@@ -113,8 +115,6 @@ func (g *gateway) serve(t testing.TB) http.HandlerFunc {
 		if g.hello != nil && ws.Subprotocol() != "" {
 			p.control(&pb.ServerMessage{Message: &pb.ServerMessage_Hello{Hello: g.hello}})
 		}
-		g.wait.Add(1)
-		defer g.wait.Done()
 		g.conns <- p
 		defer close(p.gone)
 		for {
