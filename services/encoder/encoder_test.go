@@ -47,6 +47,7 @@ type rig struct {
 	pictures map[uint64][]bus.Msg  // by sequence
 	draining bool
 	ready    bool
+	refused  int // frames that nobody listened to
 }
 
 func start(t *testing.T, cfg Settings, slow func() time.Duration) *rig {
@@ -78,6 +79,17 @@ func start(t *testing.T, cfg Settings, slow func() time.Duration) *rig {
 	})
 	t.Cleanup(r.stop)
 	r.eventually(func() bool { return r.ready })
+	// Status may be here before the subscription is known to the server: the two go by different connections.
+	probes, answered := 0, false
+	r.until(func() bool {
+		r.send(r.raw(frame.I420, 32, 16, nil))
+		probes++
+		r.eventually(func() bool { answered = len(r.dones) > 0; return answered || r.refused >= probes })
+		return answered
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = 0
 	return r
 }
 
@@ -94,7 +106,9 @@ func (r *rig) listen() {
 	}
 	on(r.bus.Data, subject.AllDone(), func(m bus.Msg) {
 		d := &pb.Done{}
-		if bus.Decode(m, d) == nil && !m.NoResponders {
+		if m.NoResponders {
+			r.refused++
+		} else if bus.Decode(m, d) == nil {
 			r.dones[d.GetSequence()] = append(r.dones[d.GetSequence()], d)
 		}
 	})
@@ -122,6 +136,14 @@ func (r *rig) eventually(cond func() bool) {
 		defer r.mu.Unlock()
 		return cond()
 	}, wait, look)
+}
+
+// until repeats what itself waits for an answer, and may fail.
+func (r *rig) until(what func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(wait); !what(); {
+		require.True(r.t, time.Now().Before(end), "not in time")
+	}
 }
 
 // raw is a frame as an origin sends it.
@@ -160,12 +182,15 @@ func (r *rig) sendSmall() uint64 { return r.send(r.raw(frame.I420, 32, 16, scene
 func (r *rig) done(seq uint64) *pb.Done {
 	r.t.Helper()
 	var d *pb.Done
+	refused := 0
 	r.eventually(func() bool {
 		if len(r.dones[seq]) > 0 {
 			d = r.dones[seq][0]
 		}
-		return d != nil
+		refused = r.refused
+		return d != nil || refused > 0
 	})
+	require.Zero(r.t, refused, "nobody listened")
 	return d
 }
 
@@ -203,10 +228,10 @@ func (r *rig) want(rungs ...pb.Rung) {
 		}
 	})
 	until := func(want []pb.Rung, also func()) {
-		require.Eventually(r.t, func() bool {
+		r.until(func() bool {
 			also()
 			return slices.Equal(want, r.done(r.sendSmall()).GetRungs())
-		}, wait, look)
+		})
 	}
 	// What was heard shows only in a rung that nobody gets unasked.
 	until([]pb.Rung{0, 1, 2}, func() {
@@ -439,10 +464,10 @@ func TestNewestFirstWhenBehind(t *testing.T) {
 func TestWhatNobodyWantsIsNotEncoded(t *testing.T) {
 	r := start(t, Settings{Quality: 80, QualityMin: 30}, nil)
 	var seq uint64
-	require.Eventually(t, func() bool {
+	r.until(func() bool {
 		seq = r.sendSmall()
 		return r.fate(seq) == pb.Fate_FATE_UNDEMANDED
-	}, wait, look)
+	})
 	r.want(pb.Rung_RUNG_FULL)
 	require.Equal(t, pb.Fate_FATE_ENCODED, r.fate(r.sendSmall()))
 	r.mu.Lock()
@@ -472,13 +497,13 @@ func TestNoClientSpeaksForACamera(t *testing.T) {
 		return r.send(f)
 	}
 	require.Equal(t, pb.Fate_FATE_ENCODED, r.fate(published()))
-	require.Eventually(t, func() bool {
+	r.until(func() bool {
 		require.NoError(t, r.bus.Control.Send(subject.Status("capture", "c1"), &pb.Status{
 			Service: "capture", Instance: "c1", Run: 1,
 			Streams: []*pb.StreamStatus{{Name: "cam0", Owner: pb.Owner_OWNER_CAM, Epoch: 1}},
 		}))
 		return r.fate(published()) == pb.Fate_FATE_FOREIGN
-	}, wait, look)
+	})
 	require.Equal(t, pb.Fate_FATE_ENCODED, r.fate(r.sendSmall()))
 }
 
