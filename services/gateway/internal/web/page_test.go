@@ -143,6 +143,8 @@ func (b *tab) keep(name string) {
 	if dir == "" {
 		return
 	}
+	b.eventually("document.getAnimations().every((a) => a.playState === 'finished' || "+
+		"a.effect.getComputedTiming().iterations === Infinity)", "what fades in is there")
 	var png []byte
 	require.NoError(b.t, chromedp.Run(b.ctx, chromedp.ActionFunc(func(ctx context.Context) (err error) {
 		png, err = page.CaptureScreenshot().Do(ctx)
@@ -409,8 +411,16 @@ func layout(t *testing.T, ctx context.Context) {
 			}).map((e) => e.title || e.className)`, &outside)
 			require.Empty(t, outside, "every control is whole, within the window, and large enough for a thumb")
 			var cut []string
-			b.eval(`[...document.querySelectorAll('.overlay dd, .hops-legend li, .hops-head')].filter((e) =>
-				e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)`, &cut)
+			b.eval(`(() => {
+				const long = { fps: '120.0', age: '1234', uncertainty: '± 123', mbps: '123.45', size: '1920×1080',
+					quality: 'Q100', rtt: '1234', drops: '123456', reconnects: '1234' };
+				for (const [field, text] of Object.entries(long)) {
+					document.querySelector('[data-field=' + field + ']').textContent = text;
+				}
+				for (const b of document.querySelectorAll('.hops-legend b')) b.textContent = '12345';
+				return [...document.querySelectorAll('.overlay dd, .hops-legend li, .hops-head')].filter((e) =>
+					e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent);
+			})()`, &cut)
 			require.Empty(t, cut, "no number is cut")
 			b.keep(c.name)
 			require.Empty(t, b.complaints())

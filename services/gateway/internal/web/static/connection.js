@@ -9,8 +9,8 @@ const LONGEST_WAIT_MS = 1600; // times a jitter of up to 1.25: never above 2 s
 const SHUT_OUT_WAIT_MS = 10000; // where the gateway said not to come back
 const DIAL_MS = 6000;
 const SILENCE_MS = 6000; // stats come once a second, so this is a dead connection
-const CLOCK_FIRST = 5; // quick questions after the start,
-const CLOCK_FIRST_MS = 200;
+const CLOCK_FIRST = 8; // quick questions after the start: a page that loads answers late at first,
+const CLOCK_FIRST_MS = 100;
 const CLOCK_MS = 2000; // then one every 2 s
 const SEND_QUEUE_BYTES = 65536; // above it reports are skipped: they are worth nothing late
 

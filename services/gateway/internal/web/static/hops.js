@@ -1,4 +1,4 @@
-// The hops of a frame, from the lens to the screen: capture → bus → encode → bus → gateway → network → paint.
+// The hops of a frame, from the source to the screen: capture → bus → encode → bus → gateway → network → paint.
 
 export const HOPS = [
   { name: 'capture', title: 'Capture: from the source handing the frame over until it was published' },
@@ -57,6 +57,7 @@ export class HopsBar {
     HOPS.forEach(({ name, title }, i) => {
       const part = document.createElement('span');
       part.className = `hop hop-${i}`;
+      part.hidden = true;
       part.title = title;
       this.#bar.append(part);
       const item = document.createElement('li');
@@ -75,18 +76,19 @@ export class HopsBar {
   draw(line) {
     this.#parts.forEach(({ part, value }, i) => {
       const ms = line?.ms[i] ?? null;
+      part.hidden = ms === null;
+      // Less than nothing is the clocks' uncertainty: the true time is nearer to nothing.
       part.style.flexGrow = String(Math.max(0, ms ?? 0));
-      value.textContent = ms === null ? '–' : shortMs(ms);
+      value.textContent = ms === null ? '–' : shortMs(Math.max(0, ms));
     });
     const age = line?.ageMs ?? null;
-    this.#total.textContent = age === null ? '' : `${shortMs(age)} ms from lens to screen`;
-    const words = HOPS.map(({ name }, i) => (line?.ms[i] == null ? '' : `${name} ${shortMs(line.ms[i])} ms`));
+    this.#total.textContent = age === null ? '' : `${shortMs(Math.max(0, age))} ms from source to screen`;
+    const words = HOPS.map(({ name }, i) => (line?.ms[i] == null ? '' : `${name} ${shortMs(Math.max(0, line.ms[i]))} ms`));
     this.#bar.setAttribute('aria-label', `Newest frame: ${words.filter(Boolean).join(', ') || 'none yet'}`);
   }
 }
 
+// shortMs keeps a tenth while it says something.
 export function shortMs(ms) {
-  if (Math.abs(ms) >= 9999500) return '> 9999 s';
-  if (Math.abs(ms) >= 99950) return `${Math.round(ms / 1000)}k`;
   return Math.abs(ms) < 9.95 ? ms.toFixed(1) : ms.toFixed(0);
 }

@@ -25,7 +25,7 @@ export class Overlay {
     };
     set('fps', s.fps.toFixed(1));
     set('age', s.ageMs === null ? '–' : shortMs(s.ageMs));
-    set('uncertainty', s.ageMs === null ? '' : `± ${shortMs(s.uncertaintyMs)} ms`);
+    set('uncertainty', s.ageMs === null ? '' : `± ${shortMs(s.uncertaintyMs)}`);
     set('mbps', s.mbps.toFixed(2));
     set('size', s.width ? `${s.width}×${s.height}` : '–');
     set('rung', s.rung ? RUNGS[s.rung] ?? '' : '');

@@ -119,7 +119,7 @@ export class Stats {
     return {
       fps: rate(painted, rateMs, ms),
       mbps: (8 * bytes) / rateMs / 1000,
-      ageMs,
+      ageMs: ageMs === null ? null : Math.max(0, ageMs), // nothing is painted before it was captured
       uncertaintyMs,
       width: newest?.width ?? 0,
       height: newest?.height ?? 0,
