@@ -14,23 +14,22 @@ const (
 // credit is what one connection may send: a pong acknowledges what it names and all sent before it. It is pure: it
 // knows neither clock nor socket, times are since the connection began, and its methods are called in their order.
 type credit struct {
-	w      int           // window, pictures
-	thin   int           // every so many pictures carry a ping
-	since  int           // pictures sent since the last ping, that one included
-	frame  time.Duration // between two pictures as they are offered, smoothed; 0 while unknown
-	flight [maxFlight]sent
-	first  int
-	n      int
-	open   int // pictures in flight
-	pings  int // pings in flight, bare ones included
-
-	drained  time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
+	w        int           // window, pictures
+	thin     int           // every so many pictures carry a ping
+	since    int           // pictures sent since the last ping, its own included; a bare one counts as one
+	frame    time.Duration // between two pictures as they are offered, smoothed; 0 while unknown
 	deaf     bool          // answers no pings: the socket's own back-pressure bounds it
 	patience time.Duration // with what answers no pings
+	drained  time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
 
+	first, n int    // of flight
+	open     int    // pictures in flight
+	pings    int    // pings in flight, bare ones included
+	nDelay   uint64 // delays ever
+	pongs    uint64 // that named something in flight
+
+	flight [maxFlight]sent
 	delays [maxDelays]delay
-	nDelay uint64 // ever
-	pongs  uint64 // that named something in flight
 }
 
 // sent is a picture or a bare ping on its way.
@@ -56,7 +55,7 @@ func (c *credit) MaySend() bool { return c.deaf || c.open < c.w+c.thin-1 }
 func (c *credit) WantsPing() bool { return !c.MaySend() && c.pings == 0 }
 
 // PingNext tells whether the next picture has to carry a ping.
-func (c *credit) PingNext() bool { return c.pings == 0 || c.since >= c.thin }
+func (c *credit) PingNext() bool { return c.since >= c.thin }
 
 // Sent books a picture of so many bytes.
 func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool) {
@@ -68,9 +67,10 @@ func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool) {
 	c.drained = 0
 }
 
-// SentBare books a ping that goes alone.
+// SentBare books a ping that goes alone. It acknowledges what a picture's ping would have, so thinning counts from it.
 func (c *credit) SentBare(number uint64, at time.Duration) {
 	c.push(sent{number: number, at: at, pinged: true})
+	c.since = 1
 }
 
 func (c *credit) push(s sent) {

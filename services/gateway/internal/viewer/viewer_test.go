@@ -207,6 +207,25 @@ func TestABarePingBringsCredit(t *testing.T) {
 	require.EqualValues(t, 3, sequence)
 }
 
+func TestASampledFrameAlwaysCarriesAPing(t *testing.T) {
+	c, v := dialWire(t, newSite(t, Options{}, false), "")
+	v.mu.Lock()
+	v.credit.thin = maxThin // on a good link few do
+	v.mu.Unlock()
+	for sequence := range uint64(4) {
+		h := header(1, sequence+1)
+		if sequence > 0 {
+			h.Flags |= frame.FlagSampled
+		}
+		v.Offer(picture.New(*h, 1000+sequence, jpegOf(sequence, 1000)))
+	}
+	c.readOp(picture.OpBinary)
+	for sequence := range uint64(3) {
+		got, number := c.picture(1000)
+		require.Equal(t, []uint64{sequence + 1, 1001 + sequence}, []uint64{got, number})
+	}
+}
+
 func TestAViewerThatStopsReadingIsClosed(t *testing.T) {
 	t.Run("in the middle of a frame", func(t *testing.T) {
 		_, v := dialWire(t, newSite(t, Options{WriteTimeout: 100 * ms}, false), "")

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !linux
 
 package viewer
 
@@ -12,7 +12,7 @@ import (
 func (w *wire) attempt() func(fd uintptr) bool {
 	return func(fd uintptr) bool {
 		for {
-			n, err := unix.Write(int(fd), w.b[w.n:])
+			n, err := unix.Write(int(fd), w.b)
 			switch {
 			case errors.Is(err, unix.EINTR):
 				continue
@@ -20,7 +20,7 @@ func (w *wire) attempt() func(fd uintptr) bool {
 			case err != nil:
 				w.err = err
 			default:
-				w.n += n
+				w.n = n
 			}
 			return true
 		}
