@@ -1,0 +1,49 @@
+// Package capture is the capture service: for each source a stream of its own, that a broken neighbour never disturbs.
+package capture
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/origin"
+	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/source"
+	"golang.org/x/sync/errgroup"
+)
+
+// Deps of a capture service.
+type Deps struct{ service.Deps }
+
+// Run captures until ctx ends, says that it drains, and leaves nothing running but calls into OpenCV that do not
+// return.
+func Run(ctx context.Context, cfg Settings, d Deps) error {
+	specs, err := cfg.specs()
+	if err != nil {
+		return fmt.Errorf("sources: %w", err)
+	}
+	origins := make([]*origin.Origin, len(specs))
+	for i, spec := range specs {
+		origins[i] = origin.New(origin.Config{
+			Stream: spec.Name, By: subject.Cam, Source: spec.Redacted(), Always: spec.Always,
+		}, origin.Deps{
+			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer,
+			Tracing: d.Tracing, SampleAll: d.SampleAll,
+		})
+	}
+	d.Roster.SetFill(func(s *pb.Status) {
+		for _, o := range origins {
+			s.Streams = append(s.Streams, o.StreamStatus())
+		}
+	})
+	defer d.Roster.Drain()
+	g, ctx := errgroup.WithContext(ctx)
+	for i, spec := range specs {
+		d.Log.Info("source", slog.String("stream", spec.Name), slog.String("url", spec.Redacted()))
+		g.Go(func() error { return origins[i].Run(ctx) })
+		g.Go(func() error { return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log}) })
+	}
+	return g.Wait()
+}
