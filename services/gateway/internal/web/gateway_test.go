@@ -21,8 +21,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
-// stand is a gateway of one purpose: it speaks framebus.v1 to the page so that the page can be tried alone. Its pictures
-// are real JPEGs that move and carry the latency strip.
+// stand is a gateway of one purpose: it speaks framebus.v1 to the page so that the page can be tried alone. Its
+// pictures are real JPEGs that move and carry the latency strip.
 type stand struct {
 	w, h int
 	fps  int

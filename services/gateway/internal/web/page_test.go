@@ -260,7 +260,8 @@ func control(t *testing.T, ctx context.Context) {
 	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
 		Kind: "state", Stream: "door", State: pb.StreamState_STREAM_STATE_SLATE, Text: "door: no pictures for 5 s",
 	}}})
-	b.eventually("document.querySelector('.banner-text').textContent.includes('no pictures for 5 s')", "the notice is told")
+	b.eventually("document.querySelector('.banner-text').textContent.includes('no pictures for 5 s')",
+		"the notice is told")
 	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
 		Kind: "state", Stream: "door", State: pb.StreamState_STREAM_STATE_LIVE,
 	}}})
@@ -335,7 +336,9 @@ func keys(t *testing.T, ctx context.Context) {
 	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
 	b.eventually(painting3, "pictures are painted")
 	press := func(key string) { require.NoError(t, chromedp.Run(b.ctx, chromedp.KeyEvent(key))) }
-	displayed := func(id string) string { return "getComputedStyle(document.querySelector('" + id + "')).display !== 'none'" }
+	displayed := func(id string) string {
+		return "getComputedStyle(document.querySelector('" + id + "')).display !== 'none'"
+	}
 
 	press("o")
 	b.eventually("!("+displayed("#overlay")+") && !("+displayed("#hops")+")", "o hides the numbers")
@@ -363,7 +366,7 @@ func keys(t *testing.T, ctx context.Context) {
 
 	// A snapshot is a link that is clicked: catch it.
 	b.eval(`window.saved = []; HTMLAnchorElement.prototype.click = function () {
-		fetch; window.saved.push({ name: this.download, href: this.href });
+		window.saved.push({ name: this.download, href: this.href });
 	}`, nil)
 	press("s")
 	b.eventually("window.saved.length === 1 && /^door-.*Z\\.jpg$/.test(window.saved[0].name)", "s saves a picture")
@@ -479,7 +482,26 @@ func modules(t *testing.T, ctx context.Context) {
 	}
 
 	var waits []float64
-	b.eval(`import('/connection.js').then(({ backoff }) => [1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`,
-		&waits)
+	b.eval(`import('/connection.js').then(({ backoff }) =>
+		[1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`, &waits)
 	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1200, 2000, 1200, 2000, 1200, 2000}, waits, 0.001)
+
+	// A canvas that is slow shows the first picture and the newest of those that came meanwhile, nothing in between.
+	var shown []int
+	b.eval(`import('/screen.js').then(async ({ Screen }) => {
+		let release;
+		const gate = new Promise((resolve) => (release = resolve));
+		const shown = [];
+		const done = new Promise((resolve) => {
+			const decode = () => gate.then(() => new OffscreenCanvas(8, 8));
+			const screen = new Screen(new OffscreenCanvas(8, 8), decode, ({ number, superseded }) => {
+				shown.push(number);
+				if (shown.length === 2) resolve([...shown, superseded]);
+			});
+			for (let number = 1; number <= 9; number++) screen.put({ number, buffer: new ArrayBuffer(4), start: 0 });
+		});
+		release();
+		return done;
+	})`, &shown)
+	require.Equal(t, []int{1, 9, 7}, shown)
 }

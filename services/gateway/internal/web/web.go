@@ -1,6 +1,6 @@
-// Package web is the viewer that the gateway serves at "/": plain ES modules and CSS, embedded as they are written, with
-// no build step and nothing from other hosts. It knows nothing of hubs, viewers or the bus; the page talks to the gateway
-// like any other client, over /ws and /api/v1.
+// Package web is the viewer that the gateway serves at "/": plain ES modules and CSS, embedded as they are written,
+// with no build step and nothing from other hosts. It knows nothing of hubs, viewers or the bus; the page talks to the
+// gateway like any other client, over /ws and /api/v1.
 package web
 
 import (
@@ -91,8 +91,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]_-]{1,255}$`)
 
-// policy lets the page run its own files and talk to its own host, nothing else. Older Safari does not count a WebSocket
-// to the page's host as 'self', so the host is spelt out.
+// policy lets the page run its own files and talk to its own host, nothing else. Older Safari does not count a
+// WebSocket to the page's host as 'self', so the host is spelt out.
 func policy(host string) string {
 	sockets := ""
 	if plainHost.MatchString(host) {

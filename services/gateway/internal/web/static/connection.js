@@ -143,7 +143,7 @@ export class Connection {
     let why = this.#dead;
     let wait = backoff(Math.max(1, this.#attempt));
     if (this.#bye) {
-      why = this.#bye.reason || 'The gateway said goodbye';
+      why = sentence(this.#bye.reason || 'the gateway said goodbye');
       if (!this.#bye.comeBack) wait = SHUT_OUT_WAIT_MS;
     } else if (opened) {
       why ||= closeWords(event);
@@ -197,8 +197,10 @@ export class Connection {
   }
 }
 
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+
 function closeWords(event) {
-  if (event.reason) return event.reason;
+  if (event.reason) return sentence(event.reason);
   if (event.code === 1001) return 'The gateway is going away';
   if (event.code === 1008) return 'The gateway closed the connection by policy';
   if (event.code === 1013) return 'The gateway is busy';
@@ -215,7 +217,7 @@ async function refusal(url) {
     try {
       const { error, message, reason, hint } = JSON.parse(text);
       const words = [error || message || reason, hint].filter((s) => typeof s === 'string' && s);
-      if (words.length) return words.join('. ');
+      if (words.length) return sentence(words.join('. '));
     } catch {
       // Not JSON: a proxy in between speaks.
     }

@@ -36,6 +36,8 @@ let told = { painted: 0, dropped: 0, epoch: 0, sequence: 0 };
 let everyPaint = false; // a `notice` asked to be told of every frame
 let lastSelect = '';
 let warned = false;
+let fresh = false; // a picture of this connection is on the canvas
+let wasStale = false;
 
 connection.onstate = (state) => {
   phase = state;
@@ -47,15 +49,26 @@ connection.onstate = (state) => {
     everyPaint = false;
     lastSelect = '';
     slate = '';
+    fresh = false;
+    updateStale(0);
   }
   say();
 };
+
+// updateStale dims the picture while it is none of this connection, or an old one.
+function updateStale(silenceMs) {
+  const stale = Boolean(stats.newest) && (!fresh || silenceMs > STALE_MS);
+  if (stale === wasStale) return;
+  wasStale = stale;
+  app.classList.toggle('stale', stale);
+  say();
+}
 
 function say() {
   if (phase.phase === 'waiting') banner.say(phase.why, phase.untilMs, phase.refused ? 'refused' : 'lost');
   else if (phase.phase === 'connecting') banner.say(phase.attempt > 1 ? 'Reconnecting…' : 'Connecting…');
   else if (slate) banner.say(slate, 0, 'slate');
-  else if (!stats.newest || app.classList.contains('stale')) banner.say('Waiting for a picture…');
+  else if (!fresh || wasStale) banner.say('Waiting for a picture…');
   else banner.say('');
 }
 
@@ -99,9 +112,10 @@ painter.onpaint = (report) => {
   if (report.error && !warned) console.warn('framebus: a picture cannot be shown:', report.error);
   if (report.error) warned = true;
   if (!frame) return;
-  if (app.classList.contains('stale') || !app.classList.contains('shown')) {
-    app.classList.remove('stale');
+  if (!fresh || wasStale) {
+    fresh = true;
     app.classList.add('shown');
+    updateStale(0);
     painter.label(`Live picture of ${stream || 'the stream'}`);
     say();
   }
@@ -204,10 +218,7 @@ setInterval(() => {
   bar.draw(stats.newest?.line ?? null);
   $('unsynced').hidden = !(stats.newest && stats.newest.flags & FLAG_UNSYNCED);
   banner.tick();
-  if (stats.newest && now.silenceMs > STALE_MS !== app.classList.contains('stale')) {
-    app.classList.toggle('stale', now.silenceMs > STALE_MS);
-    say();
-  }
+  updateStale(now.silenceMs);
 }, DRAW_MS);
 
 document.addEventListener('visibilitychange', () => {
@@ -228,9 +239,11 @@ new ResizeObserver(() => {
 
 streams.onchoose = (name) => {
   painter.drop();
+  stats.restart(nowMs());
   stats.newest = null;
   stats.peers = { origin: null, encoder: null };
-  app.classList.remove('shown', 'stale');
+  fresh = false;
+  app.classList.remove('shown');
   shows(name);
   connection.open(name);
 };

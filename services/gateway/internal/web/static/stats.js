@@ -51,6 +51,7 @@ export class Stats {
 
   // resume is a restart of the counting by sequence: the tab was hidden.
   resume(ms) {
+    this.#given.clear();
     this.#last = null;
     this.#since = ms;
   }
