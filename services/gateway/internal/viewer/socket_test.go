@@ -73,6 +73,18 @@ func (s *site) run(t *testing.T, v *Viewer) {
 	got.ended <- v.Run(ctx)
 }
 
+// arrived is the viewer that came, as soon as it runs: what is offered before waits in its slot of one.
+func (s *site) arrived(t *testing.T) *served {
+	t.Helper()
+	v := <-s.came
+	require.Eventually(t, func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return !v.turn
+	}, patience, ms)
+	return v
+}
+
 // offer offers pictures of so many bytes, each of its own content.
 func (s *served) offer(n, size int) {
 	for range n {
@@ -134,7 +146,7 @@ func dialWire(t *testing.T, s *site, header string) (*wireClient, *served) {
 		require.NoError(t, err)
 		require.False(t, strings.HasPrefix(line, "Sec-Websocket-Extensions"), "no compression")
 	}
-	return c, <-s.came
+	return c, s.arrived(t)
 }
 
 type wireFrame struct {
