@@ -206,6 +206,8 @@ const (
 	StreamState_STREAM_STATE_STANDBY StreamState = 3
 	// The name is being claimed.
 	StreamState_STREAM_STATE_CLAIMING StreamState = 4
+	// No owner of it is alive. Only a gateway says so, to its viewers.
+	StreamState_STREAM_STATE_GONE StreamState = 5
 )
 
 // Enum value maps for StreamState.
@@ -216,6 +218,7 @@ var (
 		2: "STREAM_STATE_SLATE",
 		3: "STREAM_STATE_STANDBY",
 		4: "STREAM_STATE_CLAIMING",
+		5: "STREAM_STATE_GONE",
 	}
 	StreamState_value = map[string]int32{
 		"STREAM_STATE_UNSPECIFIED": 0,
@@ -223,6 +226,7 @@ var (
 		"STREAM_STATE_SLATE":       2,
 		"STREAM_STATE_STANDBY":     3,
 		"STREAM_STATE_CLAIMING":    4,
+		"STREAM_STATE_GONE":        5,
 	}
 )
 
@@ -2355,13 +2359,14 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\fFATE_CORRUPT\x10\x04\x12\x10\n" +
 	"\fFATE_FOREIGN\x10\x05\x12\x0e\n" +
 	"\n" +
-	"FATE_PROBE\x10\x06*\x8f\x01\n" +
+	"FATE_PROBE\x10\x06*\xa6\x01\n" +
 	"\vStreamState\x12\x1c\n" +
 	"\x18STREAM_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STREAM_STATE_LIVE\x10\x01\x12\x16\n" +
 	"\x12STREAM_STATE_SLATE\x10\x02\x12\x18\n" +
 	"\x14STREAM_STATE_STANDBY\x10\x03\x12\x19\n" +
-	"\x15STREAM_STATE_CLAIMING\x10\x04B:Z8github.com/framebus/framebus/proto/framebusv1;framebusv1b\x06proto3"
+	"\x15STREAM_STATE_CLAIMING\x10\x04\x12\x15\n" +
+	"\x11STREAM_STATE_GONE\x10\x05B:Z8github.com/framebus/framebus/proto/framebusv1;framebusv1b\x06proto3"
 
 var (
 	file_framebus_v1_framebus_proto_rawDescOnce sync.Once
