@@ -83,7 +83,10 @@ export class HopsBar {
     });
     const age = line?.ageMs ?? null;
     this.#total.textContent = age === null ? '' : `${shortMs(Math.max(0, age))} ms from source to screen`;
-    const words = HOPS.map(({ name }, i) => (line?.ms[i] == null ? '' : `${name} ${shortMs(Math.max(0, line.ms[i]))} ms`));
+    const words = HOPS.map(({ name }, i) => {
+      const ms = line?.ms[i] ?? null;
+      return ms === null ? '' : `${name} ${shortMs(Math.max(0, ms))} ms`;
+    });
     this.#bar.setAttribute('aria-label', `Newest frame: ${words.filter(Boolean).join(', ') || 'none yet'}`);
   }
 }

@@ -1,5 +1,5 @@
-// The painter puts the newest picture on the page: off the main thread where the browser can (OffscreenCanvas and module
-// workers), else here. Pictures are numbered so that what was painted can be told from what was given.
+// The painter puts the newest picture on the page: off the main thread where the browser can (OffscreenCanvas and
+// module workers), else here. Pictures are numbered so that what was painted can be told from what was given.
 
 import { Screen, decoder } from './screen.js';
 
@@ -105,8 +105,8 @@ export class Painter {
 
 // startWorker resolves to a worker that can paint, or null.
 function startWorker() {
-  const offscreen = typeof OffscreenCanvas === 'function' && 'transferControlToOffscreen' in HTMLCanvasElement.prototype;
-  if (!offscreen || typeof Worker !== 'function') return Promise.resolve(null);
+  const able = typeof OffscreenCanvas === 'function' && 'transferControlToOffscreen' in HTMLCanvasElement.prototype;
+  if (!able || typeof Worker !== 'function') return Promise.resolve(null);
   return new Promise((resolve) => {
     let worker;
     try {

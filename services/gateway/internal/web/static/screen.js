@@ -1,6 +1,6 @@
 // One canvas and the loop that decodes onto it. It runs in the paint worker, or on the page's thread where a browser
-// cannot do that. At most one picture is being decoded and one waits; a newer one takes the waiting one's place, so that
-// a slow canvas shows fewer pictures and never older ones.
+// cannot do that. At most one picture is being decoded and one waits; a newer one takes the waiting one's place, so
+// that a slow canvas shows fewer pictures and never older ones.
 
 import { nowMs } from './clock.js';
 

@@ -91,7 +91,8 @@ export class Stats {
     if (!frame) return null;
     frame.paintedMs = report.paintedMs;
     frame.line = timeline(frame, clock, this.peers.origin, this.peers.encoder);
-    keep(this.#painted, { ms: report.paintedMs, gap, ageMs: frame.line.ageMs, uncertaintyMs: frame.line.uncertaintyMs });
+    const { ageMs, uncertaintyMs } = frame.line;
+    keep(this.#painted, { ms: report.paintedMs, gap, ageMs, uncertaintyMs });
     this.newest = frame;
     return frame;
   }
