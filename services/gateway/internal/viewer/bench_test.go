@@ -26,8 +26,8 @@ import (
 
 const readersEnv = "FRAMEBUS_BENCH_READERS" // "address number": this process is the benchmark's clients
 
-// BenchmarkFanOut shows one 24 KB picture after the other, at 30 fps, to viewers on loopback sockets whose clients, in a
-// process of their own, read them and answer pings. cpu-µs/frame is what this process, the gateway's end, used a
+// BenchmarkFanOut shows one 24 KB picture after the other, at 30 fps, to viewers on loopback sockets whose clients, in
+// a process of their own, read them and answer pings. cpu-µs/frame is what this process, the gateway's end, used a
 // delivered frame, user and system; on loopback the system's part has the receiving half of TCP in it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, viewers := range []int{1, 10, 100, 1000} {
@@ -95,7 +95,7 @@ func benchFanOut(b *testing.B, n int) {
 	after, least, pongsAfter := delivered()
 	b.ReportMetric(float64(cpu.Nanoseconds())/1e3/float64(after-before), "cpu-µs/frame")
 	b.ReportMetric(float64(pongsAfter-pongs)/float64(after-before), "pongs/frame")
-	b.ReportMetric(float64(uint64(b.N*n)-(after-before)), "lost")
+	b.ReportMetric(float64(b.N*n)-float64(after-before), "lost")
 	b.ReportMetric(float64(least-min(least, 30))/took.Seconds(), "worst-fps")
 }
 

@@ -20,9 +20,6 @@ const (
 	closeGrace = 2 * time.Second
 	// barePings is how often a ping goes out alone.
 	barePings = 500 * time.Millisecond
-	// tickGrid is what the viewers' clocks are aligned to, so that of a thousand many are served by one wake-up.
-	// barePings is a multiple of it.
-	tickGrid = 20 * time.Millisecond
 )
 
 // pump sends what may be sent now.
@@ -199,9 +196,7 @@ func (v *Viewer) tick() time.Duration {
 	wait := barePings
 	if v.format.WebSocket() {
 		if now >= v.bareAt {
-			if v.bareAt += barePings; now >= v.bareAt { // the first, or one after a long wait
-				v.bareAt = now + barePings + untilGrid()
-			}
+			v.bareAt = now + barePings
 			v.bareDue = true
 		}
 		wait = v.bareAt - now
@@ -221,11 +216,6 @@ func (v *Viewer) tick() time.Duration {
 	v.mu.Unlock()
 	v.pump()
 	return wait
-}
-
-// untilGrid is the time left to the next point of the grid that all viewers share.
-func untilGrid() time.Duration {
-	return tickGrid - time.Duration(time.Now().UnixNano())%tickGrid
 }
 
 // unanswered looks at why no pong comes: either the client has all that was sent and does not answer, or it does not

@@ -126,7 +126,7 @@ func (v *Viewer) Run(ctx context.Context) error {
 	go func() { read <- v.read() }()
 
 	v.mu.Lock()
-	v.bareAt = v.now() + barePings/2 + untilGrid()
+	v.bareAt = v.now() + barePings
 	if v.failed == nil {
 		v.pumpLocked() // the turn was taken until now
 	} else {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attempt is what RawConn.Write runs: one write that never waits, since Go's sockets do not block. That is why it can do
-// without telling the scheduler of a system call, which would cost a fan-out to many viewers a tenth.
+// attempt is what RawConn.Write runs: one write that never waits, since Go's sockets do not block. That is why it can
+// do without telling the scheduler of a system call, which would cost a fan-out to many viewers a tenth.
 func (w *wire) attempt() func(fd uintptr) bool {
 	return func(fd uintptr) bool {
 		b := w.b // never empty
