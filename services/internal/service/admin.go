@@ -59,7 +59,9 @@ func (e *Env) admin(ctx context.Context) error {
 		return fmt.Errorf("admin listener: %w", err)
 	case <-ctx.Done():
 		_ = s.Close() // a scrape that is under way may be cut
-		_ = <-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("admin listener: %w", err)
+		}
 		return nil
 	}
 }
