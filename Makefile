@@ -78,8 +78,9 @@ cover: ## coverage of all tests: cover.out, and the total
 	  go tool cover -func cover.out | tail -1
 
 offwork: ## every module by its own go.mod alone: builds and vets without the workspace
-	@$(E) export GOWORK=off; for m in $(MODULES); do echo "== $$m"; \
-	  (cd $$m && go build -trimpath ./... && go vet -tags $$FRAMEBUS_TAGS,e2e ./...); done
+	@$(E) export GOWORK=off; bad=; for m in $(MODULES); do echo "== $$m"; \
+	  (cd $$m; go build -trimpath ./... && go vet -tags $$FRAMEBUS_TAGS,e2e ./...) || bad+=" $$m"; done; \
+	  [ -z "$$bad" ] || { echo "without the workspace these do not build:$$bad"; exit 1; }
 
 cross: ## what has no cgo, for darwin/arm64
 	@$(E) GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build $(NOCGO)
