@@ -110,6 +110,7 @@ type Conn struct {
 	log    *slog.Logger
 	closed chan struct{}
 
+	ending     atomic.Bool
 	since      atomic.Int64 // unix ns of the connection's start; 0 while there is none
 	reconnects metric.Int64Counter
 
@@ -181,12 +182,15 @@ func (c *Conn) up(nc *nats.Conn) {
 	if c.reconnects != nil {
 		c.reconnects.Add(context.Background(), 1)
 	}
-	c.log.Info("bus connected", "server", nc.ConnectedUrlRedacted(), "max_payload", nc.MaxPayload())
+	c.log.Info("bus connected", "server", nc.ConnectedServerName(), "max_payload", nc.MaxPayload())
 	c.tell(true)
 }
 
 func (c *Conn) down(err error) {
 	if c.since.Swap(0) == 0 {
+		return
+	}
+	if c.ending.Load() {
 		return
 	}
 	c.log.Warn("bus disconnected", "error", err)
@@ -234,6 +238,7 @@ func (c *Conn) MaxPayload() int64 {
 }
 
 func (c *Conn) close() {
+	c.ending.Store(true)
 	if c.since.Load() != 0 {
 		_ = c.nc.FlushTimeout(flushTimeout) // best effort: what is not flushed now is late
 	}

@@ -1,0 +1,214 @@
+// Package gateway is the gateway service: it shows streams to viewers over WebSocket, MJPEG and plain TCP, tells the
+// bus what they want, and answers questions about both. It can be scaled by starting more of it.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/gateway/internal/hub"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/service"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 16 << 10
+	// endWithin bounds the end once all viewers have been told.
+	endWithin = 4 * time.Second
+)
+
+// Deps of a gateway.
+type Deps struct {
+	service.Deps
+	// OnListening is told the address once viewers are taken; it may be nil.
+	OnListening func(net.Addr)
+}
+
+// gateway is a running one.
+type gateway struct {
+	cfg Settings
+	d   Deps
+	hub *hub.Hub
+
+	draining atomic.Bool
+	admitted admission
+	ids      atomic.Uint64
+
+	// Viewers outlive Run's context: they are closed one by one.
+	life  context.Context
+	mu    sync.Mutex
+	count sync.WaitGroup // of viewers; Add only under mu and while not closed
+	shut  bool
+}
+
+// Run serves until ctx ends, then drains: new viewers are refused, those there are told and closed, and everything
+// ends within 5 s of that.
+func Run(ctx context.Context, cfg Settings, d Deps) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for viewers: %w", err)
+	}
+	var sized net.Listener
+	if cfg.SizedListen != "" {
+		if sized, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.SizedListen); err != nil {
+			return errors.Join(fmt.Errorf("listen for sized clients: %w", err), l.Close())
+		}
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	gw := &gateway{cfg: cfg, d: d, life: life, admitted: admission{limit: int64(cfg.MaxClients)}, hub: hub.New(hub.Deps{
+		Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter,
+	})}
+	d.Roster.SetFill(gw.fill)
+	server := &http.Server{
+		Handler: gw.routes(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// WebSocket and MJPEG take connections over, which HTTP/2 has none of.
+		TLSNextProto: noHTTP2,
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return gw.hub.Run(life) })
+	g.Go(func() error { return gw.serve(server, l) })
+	if sized != nil {
+		g.Go(func() error { return gw.serveSized(sized) })
+	}
+	g.Go(func() error {
+		<-gctx.Done()
+		gw.drain(server, sized)
+		end()
+		return nil
+	})
+	d.Log.Info("listening for viewers", "address", l.Addr().String())
+	if d.OnListening != nil {
+		d.OnListening(l.Addr())
+	}
+	return g.Wait()
+}
+
+func (gw *gateway) serve(server *http.Server, l net.Listener) error {
+	var err error
+	if gw.cfg.TLSCert != "" {
+		err = server.ServeTLS(l, gw.cfg.TLSCert, gw.cfg.TLSKey)
+	} else {
+		err = server.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve viewers: %w", err)
+}
+
+// fill adds what a gateway says of itself to its Status.
+func (gw *gateway) fill(s *pb.Status) {
+	s.Gateway = &pb.GatewayStatus{Viewers: uint32(gw.admitted.now()), MaxViewers: uint32(gw.cfg.MaxClients)}
+}
+
+// ready says why this gateway is not fit for traffic, or nil.
+func (gw *gateway) ready() error {
+	if gw.draining.Load() {
+		return errors.New("draining")
+	}
+	return gw.d.Ready()
+}
+
+// newID is a viewer's name, unique in this gateway's run.
+func (gw *gateway) newID() string { return fmt.Sprintf("v%d", gw.ids.Add(1)) }
+
+// enter counts a viewer in, or refuses it because the gateway is ending.
+func (gw *gateway) enter() bool {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	if gw.shut {
+		return false
+	}
+	gw.count.Add(1)
+	return true
+}
+
+// show runs a viewer of a stream to its end, on the caller's goroutine.
+func (gw *gateway) show(v *viewer.Viewer, stream string, t viewer.Tuning) {
+	if !gw.enter() {
+		v.Close(closeGoingAway, "this gateway is ending", true)
+		_ = v.Run(gw.life)
+		return
+	}
+	defer gw.count.Done()
+	gw.greet(v, stream)
+	defer gw.hub.Detach(v)
+	if !gw.hub.Attach(v, stream, t) {
+		v.Close(closeTryLater, "the stream "+stream+" has gone", true)
+	}
+	if err := v.Run(gw.life); err != nil {
+		gw.d.Log.Info("viewer ended", "viewer", v.ID(), "reason", err)
+	}
+}
+
+// greet says hello to a framebus.v1 viewer.
+func (gw *gateway) greet(v *viewer.Viewer, stream string) {
+	who := gw.d.Roster.Config()
+	v.Notice(&pb.ServerMessage{Message: &pb.ServerMessage_Hello{Hello: &pb.Hello{
+		Viewer: v.ID(), Gateway: who.Instance, Version: who.Version, Channels: gw.channels(stream),
+		Rungs: []pb.Rung{pb.Rung_RUNG_FULL}, MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: maxMessage,
+		NowUs: time.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
+	}}})
+	gw.hub.Greet(v, stream)
+}
+
+// channels lists the viewer's own stream first.
+func (gw *gateway) channels(stream string) []*pb.Channel {
+	list := gw.hub.Channels()
+	for i, c := range list {
+		if c.GetStream() == stream {
+			copy(list[1:i+1], list[:i])
+			list[0] = c
+		}
+	}
+	return list
+}
+
+// drain closes everything in order.
+func (gw *gateway) drain(server *http.Server, sized net.Listener) {
+	gw.draining.Store(true)
+	gw.d.Roster.Drain()
+	if gw.cfg.DrainDelay > 0 {
+		time.Sleep(gw.cfg.DrainDelay) // load balancers take that long to hear of it
+	}
+	viewers := gw.hub.Viewers()
+	for i, v := range viewers {
+		if gw.cfg.DrainSpread > 0 && i > 0 {
+			time.Sleep(gw.cfg.DrainSpread / time.Duration(len(viewers)))
+		}
+		v.Close(closeGoingAway, "the gateway is ending", true)
+	}
+	gw.mu.Lock()
+	gw.shut = true
+	gw.mu.Unlock()
+	for _, v := range gw.hub.Viewers() { // who came meanwhile
+		v.Close(closeGoingAway, "the gateway is ending", true)
+	}
+	if sized != nil {
+		_ = sized.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		_ = server.Close()
+	}
+	ended := make(chan struct{})
+	go func() { gw.count.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		gw.d.Log.Warn("viewers did not end in time")
+		<-ended // their own time-outs end them; the process may be ended before
+	}
+}

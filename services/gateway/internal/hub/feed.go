@@ -1,0 +1,146 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway/internal/picture"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/mailbox"
+	"github.com/framebus/framebus/services/internal/staleness"
+)
+
+const (
+	// feedBound is of pictures between the bus and the viewers; when full the oldest is dropped and counted.
+	feedBound = 2
+	// freshFor is how old the newest picture may be to be shown to somebody who has just come.
+	freshFor = time.Second
+)
+
+// feed is one rung of one stream while somebody wants it: one subscription, however many watch.
+type feed struct {
+	h      *Hub
+	stream *stream
+	rung   frame.Rung
+	sub    *bus.Sub
+	in     *mailbox.Queue[arrival]
+	cancel context.CancelFunc
+
+	idleSince time.Time // since when nobody wants it; the hub's lock guards it
+
+	mu      sync.Mutex
+	newest  *picture.Picture
+	at      time.Time     // when it came
+	arrived chan struct{} // closed when a newer one has come
+
+	least staleness.Least // the feed's goroutine's
+}
+
+type arrival struct {
+	msg bus.Msg
+	at  time.Time
+}
+
+// openFeed subscribes. The hub's lock is held.
+func openFeed(h *Hub, s *stream, r frame.Rung) (*feed, error) {
+	f := &feed{h: h, stream: s, rung: r, in: mailbox.NewQueue[arrival](feedBound), arrived: make(chan struct{})}
+	sub, err := h.d.Bus.Data.Subscribe(subject.JPEG(s.name, r), func(m bus.Msg) {
+		if _, displaced := f.in.Put(arrival{m, time.Now()}); displaced {
+			h.meters.picture(superseded)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stream %q: %w", s.name, err)
+	}
+	f.sub = sub
+	ctx, cancel := context.WithCancel(h.running)
+	f.cancel = cancel
+	h.feeds.Go(func() error { f.run(ctx); return nil })
+	return f, nil
+}
+
+func (f *feed) close() {
+	f.sub.Unsubscribe()
+	f.cancel()
+}
+
+func (f *feed) run(ctx context.Context) {
+	for {
+		a, err := f.in.Take(ctx)
+		if err != nil {
+			return
+		}
+		f.take(a)
+	}
+}
+
+// take checks a picture and offers it to all who watch.
+func (f *feed) take(a arrival) {
+	head, jpeg, err := frame.Parse(a.msg.Data)
+	if err != nil || head.Format != frame.JPEG || len(jpeg) == 0 || head.Rung != f.rung {
+		f.h.meters.picture(malformed)
+		return
+	}
+	received := f.h.start.Add(a.at.Sub(f.h.start))
+	delay := time.Duration(received.UnixMicro()-head.CapturedUs) * time.Microsecond
+	if us := head.HopUs[frame.Encoded]; us != frame.NotSet {
+		delay -= time.Duration(us) * time.Microsecond
+	}
+	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, a.at.Sub(f.h.start)) {
+		f.h.meters.picture(staleDrop)
+		return
+	}
+	head.Channel = f.stream.channel
+	head.SetHop(frame.Received, received)
+	head.SetHop(frame.Handed, f.h.now())
+	p := picture.New(head, f.h.numbers.Next(), jpeg)
+	for _, v := range f.stream.viewers() {
+		v.Offer(p)
+	}
+	f.h.meters.picture(taken)
+	f.keep(p, a.at)
+}
+
+func (f *feed) keep(p *picture.Picture, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old := f.newest; old != nil && old.Header.Epoch == p.Header.Epoch && !p.Header.Later(old.Header.Epoch,
+		old.Header.Sequence) {
+		return
+	}
+	f.newest, f.at = p, at
+	close(f.arrived)
+	f.arrived = make(chan struct{})
+}
+
+// offerNewest shows the newest picture to somebody who has just come.
+func (f *feed) offerNewest(v *viewer.Viewer) {
+	f.mu.Lock()
+	p, at := f.newest, f.at
+	f.mu.Unlock()
+	if p != nil && time.Since(at) < freshFor {
+		v.Offer(p)
+	}
+}
+
+// wait returns a picture that came after `after`, once there is one.
+func (f *feed) wait(ctx context.Context, after time.Time) (*picture.Picture, error) {
+	for {
+		f.mu.Lock()
+		p, at, arrived := f.newest, f.at, f.arrived
+		f.mu.Unlock()
+		if p != nil && at.After(after) {
+			return p, nil
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,263 @@
+// Package hub knows the streams and who watches them. It hears of streams by Status, asks for their pictures by
+// Feedback while somebody watches, takes the pictures off the bus, and offers each to its viewers. It knows nothing of
+// HTTP; a viewer's connection and credit are the viewer's own.
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway/internal/picture"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/presence"
+	"go.opentelemetry.io/otel/metric"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// feedbackEvery is how often demand is told.
+	feedbackEvery = 250 * time.Millisecond
+	// statsEvery is how often viewers are told how they fare.
+	statsEvery = time.Second
+	// linger is how long demand outlives the last viewer.
+	linger = time.Second
+	// gone is how long a stream without an owner stays known, for viewers who come back sooner than it does.
+	goneAfter = 10 * time.Second
+	// maxStreams bounds what is kept, against a flood of invented names; further ones are not taken.
+	maxStreams = 1024
+)
+
+// Deps of a hub.
+type Deps struct {
+	Bus    *bus.Bus
+	Roster *presence.Roster
+	Log    *slog.Logger
+	Meter  metric.Meter
+}
+
+// Hub is safe for concurrent use.
+type Hub struct {
+	d       Deps
+	start   time.Time
+	numbers picture.Counter
+	meters  *meters
+	poke    chan struct{} // a token while demand may have changed
+
+	mu       sync.Mutex
+	streams  map[string]*stream
+	channels uint16 // the last one given
+	viewers  map[*viewer.Viewer]*watcher
+	feeds    *errgroup.Group // nil while Run is not running
+	running  context.Context // Run's: feeds live by it
+}
+
+// watcher is what the hub knows of one viewer.
+type watcher struct {
+	main   string // its first stream
+	since  time.Time
+	traced time.Time // when it last asked for a trace
+}
+
+// New makes a hub that hears nothing until Run.
+func New(d Deps) *Hub {
+	return &Hub{
+		d: d, start: time.Now(), meters: newMeters(d.Meter), poke: make(chan struct{}, 1),
+		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{},
+	}
+}
+
+// Numbers gives this gateway's numbers for frames and pings.
+func (h *Hub) Numbers() *picture.Counter { return &h.numbers }
+
+// now is the gateway's clock: wall time at the start and monotonic time since.
+func (h *Hub) now() time.Time { return h.start.Add(time.Since(h.start)) }
+
+func (h *Hub) changed() {
+	select {
+	case h.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run hears and asks until ctx ends; then it takes its demand back.
+func (h *Hub) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	h.mu.Lock()
+	h.feeds, h.running = g, ctx
+	h.mu.Unlock()
+	defer h.d.Roster.Watch(h.hear)()
+	defer h.d.Bus.Control.Watch(func(bool) { h.changed() })()
+	g.Go(func() error { h.loop(ctx); return nil })
+	return g.Wait()
+}
+
+func (h *Hub) loop(ctx context.Context) {
+	feedback := time.NewTicker(feedbackEvery)
+	defer feedback.Stop()
+	stats := time.NewTicker(statsEvery)
+	defer stats.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			h.end()
+			return
+		case <-h.poke:
+			h.settle(false)
+		case <-feedback.C:
+			h.age()
+			h.settle(true)
+		case <-stats.C:
+			h.tellStats()
+		}
+	}
+}
+
+// end takes all demand back and ends all feeds.
+func (h *Hub) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.feeds = nil
+	for _, s := range h.streams {
+		asked := false
+		for r := range s.feeds {
+			if f := s.feeds[r]; f != nil {
+				f.close()
+				s.feeds[r] = nil
+				asked = true
+			}
+		}
+		if asked {
+			h.ask(s)
+		}
+	}
+}
+
+// settle brings subscriptions and demand in line with who watches. every tells whether it is time to repeat demand.
+func (h *Hub) settle(every bool) {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.feeds == nil {
+		return
+	}
+	for _, s := range h.streams {
+		changed := s.traceNext
+		for r := range s.feeds {
+			f, wanted := s.feeds[r], s.wants(frame.Rung(r))
+			switch {
+			case wanted && f == nil:
+				f, err := openFeed(h, s, frame.Rung(r))
+				if err != nil {
+					h.d.Log.Error("pictures not subscribed", "stream", s.name, "error", err)
+					continue
+				}
+				s.feeds[r] = f
+				changed = true
+			case wanted:
+				f.idleSince = time.Time{}
+			case f != nil && f.idleSince.IsZero():
+				f.idleSince = now
+			case f != nil && now.Sub(f.idleSince) >= linger:
+				f.close()
+				s.feeds[r] = nil
+				changed = true
+			}
+		}
+		if d := s.demand(); d != s.asked || changed || every && d.any {
+			h.ask(s)
+		}
+	}
+}
+
+// ask tells a stream's demand. The lock is held.
+func (h *Hub) ask(s *stream) {
+	d := s.demand()
+	s.asked = d
+	who := h.d.Roster.Config()
+	f := &pb.Feedback{
+		Reader: who.Instance, Run: who.Run, Stream: s.name, SentUs: h.now().UnixMicro(), TraceNext: s.traceNext,
+	}
+	s.traceNext = false
+	for r, feed := range s.feeds {
+		if feed != nil {
+			f.Rungs = append(f.Rungs, &pb.RungDemand{
+				Rung: pb.Rung(r), MaxFps: d.fps[r], Viewers: uint32(d.viewers[r]),
+			})
+		}
+	}
+	// A bus that is away hears it when it is back: demand is repeated.
+	_ = h.d.Bus.Control.Send(subject.Feedback(s.name), f)
+}
+
+// Attach shows a stream to a viewer from now on; it has begun to take pictures when this returns. The viewer must be
+// detached at its end.
+func (h *Hub) Attach(v *viewer.Viewer, name string, t viewer.Tuning) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[name]
+	if s == nil {
+		return false
+	}
+	if h.viewers[v] == nil {
+		h.viewers[v] = &watcher{main: name, since: time.Now()}
+	}
+	t.Stream = name
+	v.Show(s.channel, t)
+	s.seats[v] = &seat{tuning: t}
+	s.publishSeats()
+	if f := s.feeds[frame.Full]; f != nil && !t.Hidden {
+		f.offerNewest(v)
+	}
+	h.changed()
+	return true
+}
+
+// Detach forgets a viewer.
+func (h *Hub) Detach(v *viewer.Viewer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.viewers, v)
+	for _, s := range h.streams {
+		if s.seats[v] != nil {
+			h.leave(s, v)
+		}
+	}
+	h.meters.viewerEnded(v.Stats())
+}
+
+func (h *Hub) leave(s *stream, v *viewer.Viewer) {
+	delete(s.seats, v)
+	s.publishSeats()
+	h.changed()
+}
+
+// Viewers are all that watch, in the order of their names.
+func (h *Hub) Viewers() []*viewer.Viewer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(h.viewers), func(a, b *viewer.Viewer) int {
+		return compareIDs(a.ID(), b.ID())
+	})
+}
+
+func compareIDs(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return slices.Compare([]byte(a), []byte(b))
+}
+
+// Demanded tells whether anybody watches anything.
+func (h *Hub) Demanded() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.viewers) > 0
+}

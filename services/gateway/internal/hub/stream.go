@@ -1,0 +1,220 @@
+package hub
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/presence"
+)
+
+// stream is what the hub knows of one. The hub's lock guards it.
+type stream struct {
+	name    string
+	channel uint16
+
+	owner   *pb.StreamStatus // of the owner, or the last one there was; shared and read-only
+	who     string           // the owner's instance
+	heard   time.Time        // when it last spoke
+	present bool             // it lives
+	goneAt  time.Time        // since when it does not
+	told    told             // what viewers know of its state
+
+	seats     map[*viewer.Viewer]*seat
+	snapshots int // that wait for a picture
+	feeds     [frame.Rungs]*feed
+	asked     demand
+	traceNext bool
+
+	clock clock
+
+	watching atomic.Pointer[[]*viewer.Viewer] // seats, for the feeds
+}
+
+// seat is a viewer's part in a stream.
+type seat struct{ tuning viewer.Tuning }
+
+// told is a stream's state as viewers are told it.
+type told struct {
+	state pb.StreamState
+	cause string
+}
+
+// demand is what a stream's Feedback says; it is comparable.
+type demand struct {
+	any     bool
+	wanted  [frame.Rungs]bool
+	fps     [frame.Rungs]float64 // 0: all
+	viewers [frame.Rungs]int
+}
+
+func (s *stream) wants(r frame.Rung) bool {
+	if r != frame.Full { // smaller rungs come with adaptation
+		return false
+	}
+	if s.snapshots > 0 {
+		return true
+	}
+	for _, seat := range s.seats {
+		if !seat.tuning.Hidden {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *stream) demand() demand {
+	var d demand
+	for r, f := range s.feeds {
+		if f == nil {
+			continue
+		}
+		d.any, d.wanted[r] = true, true
+		all := s.snapshots > 0
+		for _, seat := range s.seats {
+			if seat.tuning.Hidden {
+				continue
+			}
+			d.viewers[r]++
+			all = all || seat.tuning.MaxFPS <= 0
+			d.fps[r] = max(d.fps[r], seat.tuning.MaxFPS)
+		}
+		if all {
+			d.fps[r] = 0
+		}
+	}
+	return d
+}
+
+// publishSeats lets the feeds see who watches.
+func (s *stream) publishSeats() {
+	list := make([]*viewer.Viewer, 0, len(s.seats))
+	for v := range s.seats {
+		list = append(list, v)
+	}
+	s.watching.Store(&list)
+}
+
+func (s *stream) viewers() []*viewer.Viewer {
+	if list := s.watching.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// state is the stream's as viewers are to know it.
+func (s *stream) state() told {
+	if !s.present {
+		return told{pb.StreamState_STREAM_STATE_UNSPECIFIED, "its capture service has gone; waiting for it to come back"}
+	}
+	return told{s.owner.GetState(), s.owner.GetCause()}
+}
+
+// hear takes a Status. It is called on the roster's goroutine.
+func (h *Hub) hear(st *pb.Status, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, ss := range st.GetStreams() {
+		s := h.streams[ss.GetName()]
+		if s == nil {
+			if ss.GetEpoch() == 0 || st.GetDraining() || !subject.ValidName(ss.GetName()) || len(h.streams) >= maxStreams {
+				continue
+			}
+			s = h.add(ss.GetName())
+		}
+		h.hearOwner(s, st, ss, at)
+	}
+}
+
+func (h *Hub) add(name string) *stream {
+	for { // a channel is the stream's for as long as the gateway knows it
+		h.channels++
+		taken := h.channels == 0
+		for _, s := range h.streams {
+			taken = taken || s.channel == h.channels
+		}
+		if !taken {
+			break
+		}
+	}
+	s := &stream{name: name, channel: h.channels, seats: map[*viewer.Viewer]*seat{}}
+	h.streams[name] = s
+	return s
+}
+
+func (h *Hub) hearOwner(s *stream, st *pb.Status, ss *pb.StreamStatus, at time.Time) {
+	mine := st.GetInstance() == s.who
+	switch {
+	case mine && (st.GetDraining() || ss.GetEpoch() == 0):
+		s.present = false
+		s.goneAt = at
+	case ss.GetEpoch() == 0 || st.GetDraining():
+		return // somebody who stands by
+	case !mine && s.present && !outranks(ss, st.GetInstance(), s.owner, s.who):
+		return
+	default:
+		if !mine {
+			s.clock = clock{}
+		}
+		s.owner, s.who, s.heard, s.present = ss, st.GetInstance(), at, true
+		s.clock.hear(h, st, ss, at)
+	}
+	h.tellState(s)
+}
+
+// outranks orders owners after a partition: a cam before a pub, then the greater epoch, then the greater name.
+func outranks(a *pb.StreamStatus, aWho string, b *pb.StreamStatus, bWho string) bool {
+	cam := func(s *pb.StreamStatus) int {
+		if s.GetOwner() == pb.Owner_OWNER_CAM {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(cam(a), cam(b)), cmp.Compare(a.GetEpoch(), b.GetEpoch()), cmp.Compare(aWho, bWho)) > 0
+}
+
+// age looks at what time alone changes: owners that fell silent, streams that nobody remembers.
+func (h *Hub) age() {
+	up, since := h.d.Bus.Control.Up()
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, s := range h.streams {
+		if s.present && up && now.Sub(s.heard) > presence.Silence && now.Sub(since) > presence.Silence {
+			s.present, s.goneAt = false, now
+			h.tellState(s)
+		}
+		if !s.present && len(s.seats) == 0 && s.snapshots == 0 && now.Sub(s.goneAt) > goneAfter &&
+			!slices.ContainsFunc(s.feeds[:], func(f *feed) bool { return f != nil }) {
+			delete(h.streams, name)
+		}
+	}
+}
+
+// tellState tells framebus.v1 viewers of a change of their stream's state, and why.
+func (h *Hub) tellState(s *stream) {
+	now := s.state()
+	if now == s.told {
+		return
+	}
+	s.told = now
+	for v := range s.seats {
+		v.Notice(s.notice())
+	}
+}
+
+func (s *stream) notice() *pb.ServerMessage {
+	t := s.state()
+	text := t.cause
+	if text == "" && t.state == pb.StreamState_STREAM_STATE_LIVE {
+		text = "live"
+	}
+	return &pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+		Channel: uint32(s.channel), Stream: s.name, Kind: "state", Text: text, State: t.state,
+	}}}
+}

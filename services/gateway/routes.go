@@ -1,0 +1,267 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/framebus/framebus/services/gateway/internal/hub"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/gateway/internal/web"
+	"github.com/framebus/framebus/services/internal/service"
+	"github.com/gorilla/websocket"
+)
+
+const (
+	closeGoingAway = websocket.CloseGoingAway
+	closeTryLater  = websocket.CloseTryAgainLater
+
+	// maxMessage is what a viewer may send at once, bytes.
+	maxMessage = 64 << 10
+	// snapshotWithin is how long a snapshot may take.
+	snapshotWithin = 500 * time.Millisecond
+	retryAfter     = "2" // seconds
+	minFPS         = 0.1
+)
+
+var noHTTP2 = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+
+func (gw *gateway) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", gw.ws)
+	mux.HandleFunc("GET /mjpeg/{stream}", gw.mjpeg)
+	mux.HandleFunc("GET /snapshot/{file}", gw.snapshot)
+	mux.HandleFunc("GET /api/v1/streams", gw.apiStreams)
+	mux.HandleFunc("GET /api/v1/viewers", gw.apiViewers)
+	later := func(what string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})
+		}
+	}
+	mux.HandleFunc("GET /publish", later("publishing"))
+	mux.HandleFunc("GET /api/v1/ledger", later("the ledger"))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { service.ServeReady(w, gw.ready()) })
+	if gw.d.Metrics != nil {
+		mux.Handle("GET /metrics", gw.d.Metrics)
+	}
+	mux.Handle("/", web.Handler())
+	return mux
+}
+
+// refusal is one line that says what is wrong and what to do.
+type refusal struct {
+	status       int
+	what, remedy string
+}
+
+func (r refusal) Error() string { return r.what }
+
+func refuse(w http.ResponseWriter, r refusal) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(r.status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": r.what, "hint": r.remedy})
+}
+
+// wish is what a viewer asks for in its query.
+type wish struct {
+	stream        string
+	tuning        viewer.Tuning
+	smooth, sized bool
+}
+
+// asked reads a query; stream is the one that the path names, if it does.
+func (gw *gateway) asked(q url.Values, stream string) (wish, error) {
+	var out wish
+	bad := func(what, remedy string) (wish, error) { return out, refusal{http.StatusBadRequest, what, remedy} }
+	if stream == "" {
+		stream = q.Get("stream")
+	}
+	switch rung := q.Get("rung"); rung {
+	case "", "auto", "full":
+	case "half", "quarter":
+		return out, refusal{http.StatusNotImplemented, "this gateway sends full size only", "ask for rung=auto"}
+	default:
+		return bad(fmt.Sprintf("unknown rung %.20q", rung), "rung is auto, full, half or quarter")
+	}
+	switch mode := q.Get("mode"); mode {
+	case "", "live":
+	case "smooth":
+		out.smooth = true
+	default:
+		return bad(fmt.Sprintf("unknown mode %.20q", mode), "mode is live or smooth")
+	}
+	switch format := q.Get("format"); format {
+	case "":
+	case "sized":
+		out.sized = true
+	default:
+		return bad(fmt.Sprintf("unknown format %.20q", format),
+			"format is sized, or left out; for envelopes ask for the subprotocol "+viewer.Subprotocol)
+	}
+	if s := q.Get("max_fps"); s != "" {
+		fps, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(fps) || fps < minFPS || fps > hub.MaxFPS {
+			return bad(fmt.Sprintf("max_fps %.20q", s), fmt.Sprintf("max_fps is %v to %v", minFPS, hub.MaxFPS))
+		}
+		out.tuning.MaxFPS = fps
+	}
+	name, _, ok := gw.hub.Find(stream)
+	if !ok {
+		if stream == "" {
+			return out, refusal{http.StatusNotFound, "there is no stream yet", "start a capture"}
+		}
+		return out, refusal{http.StatusNotFound, fmt.Sprintf("there is no stream %.64q", stream),
+			"GET /api/v1/streams lists those there are"}
+	}
+	out.stream = name
+	return out, nil
+}
+
+// admit checks a viewer's request and takes a place for it, or answers with the refusal. The caller gives the place
+// back.
+func (gw *gateway) admit(w http.ResponseWriter, r *http.Request, stream string) (wish, bool) {
+	wi, err := gw.asked(r.URL.Query(), stream)
+	switch {
+	case !gw.cfg.allows(r.Header.Get("Origin"), r.Host):
+		err = refusal{http.StatusForbidden, "pages of this origin may not connect",
+			"add its host to FRAMEBUS_ALLOWED_ORIGINS"}
+	case gw.draining.Load():
+		err = refusal{http.StatusServiceUnavailable, "this gateway is ending", "try again"}
+	case err == nil && !gw.admitted.enter():
+		err = refusal{http.StatusServiceUnavailable, fmt.Sprintf("the gateway is full: %d viewers", gw.cfg.MaxClients),
+			"try again later, or raise FRAMEBUS_MAX_CLIENTS"}
+	}
+	if err == nil {
+		return wi, true
+	}
+	var no refusal
+	if !errors.As(err, &no) {
+		no = refusal{http.StatusBadRequest, err.Error(), ""}
+	}
+	refuse(w, no)
+	return wi, false
+}
+
+func (gw *gateway) options(wi wish) viewer.Options {
+	return viewer.Options{
+		ID: gw.newID(), Sized: wi.sized, Smooth: wi.smooth, Numbers: gw.hub.Numbers(), Commands: gw.hub,
+		CheckOrigin: func(*http.Request) bool { return true }, // admit has checked it
+	}
+}
+
+func (gw *gateway) ws(w http.ResponseWriter, r *http.Request) {
+	if !websocket.IsWebSocketUpgrade(r) {
+		gw.explain(w, r)
+		return
+	}
+	wi, ok := gw.admit(w, r, "")
+	if !ok {
+		return
+	}
+	defer gw.admitted.leave()
+	v, err := viewer.Upgrade(w, r, gw.options(wi))
+	if err != nil {
+		gw.d.Log.Debug("handshake failed", "error", err)
+		return
+	}
+	gw.show(v, wi.stream, wi.tuning)
+}
+
+// explain answers what a page cannot see: why its handshake was refused, or else the stream's state.
+func (gw *gateway) explain(w http.ResponseWriter, r *http.Request) {
+	wi, ok := gw.admit(w, r, "")
+	if !ok {
+		return
+	}
+	gw.admitted.leave()
+	for _, s := range gw.hub.Streams() {
+		if s.Name == wi.stream {
+			reply(w, gw.streamJSON(s))
+			return
+		}
+	}
+	refuse(w, refusal{http.StatusNotFound, "the stream has gone", "GET /api/v1/streams lists those there are"})
+}
+
+func (gw *gateway) mjpeg(w http.ResponseWriter, r *http.Request) {
+	wi, ok := gw.admit(w, r, r.PathValue("stream"))
+	if !ok {
+		return
+	}
+	defer gw.admitted.leave()
+	v, err := viewer.Multipart(w, r, gw.options(wi))
+	if err != nil {
+		gw.d.Log.Debug("mjpeg refused", "error", err)
+		return
+	}
+	gw.show(v, wi.stream, wi.tuning)
+}
+
+func (gw *gateway) snapshot(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(r.PathValue("file"), ".jpg")
+	if !ok {
+		refuse(w, refusal{http.StatusNotFound, "a snapshot is named after its stream", "GET /snapshot/NAME.jpg"})
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), snapshotWithin)
+	defer cancel()
+	p, err := gw.hub.Snapshot(ctx, name)
+	switch {
+	case errors.Is(err, hub.ErrUnknown):
+		refuse(w, refusal{http.StatusNotFound, fmt.Sprintf("there is no stream %.64q", name),
+			"GET /api/v1/streams lists those there are"})
+		return
+	case err != nil:
+		refuse(w, refusal{http.StatusServiceUnavailable, "no picture came in time",
+			"is an encoder running? GET /api/v1/streams tells"})
+		return
+	}
+	head := w.Header()
+	head.Set("Content-Type", "image/jpeg")
+	head.Set("Content-Length", strconv.Itoa(len(p.JPEG)))
+	head.Set("Cache-Control", "no-store")
+	head.Set("Last-Modified", time.UnixMicro(p.Header.CapturedUs).UTC().Format(http.TimeFormat))
+	_, _ = w.Write(p.JPEG) // the client may have gone
+}
+
+// serveSized takes the original clients: plain TCP, size and JPEG, of the first stream.
+func (gw *gateway) serveSized(l net.Listener) error {
+	gw.d.Log.Info("listening for sized clients", "address", l.Addr().String())
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if gw.draining.Load() {
+				return nil
+			}
+			var temporary interface{ Timeout() bool }
+			if errors.As(err, &temporary) && temporary.Timeout() {
+				continue
+			}
+			return fmt.Errorf("serve sized clients: %w", err)
+		}
+		wi, err := gw.asked(nil, "")
+		if err != nil || !gw.admitted.enter() {
+			_ = conn.Close() // this protocol has no word for it
+			continue
+		}
+		v := viewer.Raw(conn, gw.options(wi))
+		go func() { // show counts it, and drain waits for it
+			defer gw.admitted.leave()
+			gw.show(v, wi.stream, wi.tuning)
+		}()
+	}
+}

@@ -1,0 +1,95 @@
+// Package cli is the command line of framebus: what it runs is elsewhere.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/standalone"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+type commands struct {
+	Up      up      `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
+	Bench   bench   `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
+	Version version `cmd:"" help:"Print the version."`
+}
+
+// Main runs one command and returns the exit code.
+func Main(args []string) int {
+	var c commands
+	parser, err := kong.New(&c, service.Options("framebus", "Live pictures from any camera to any WebSocket client.",
+		service.Version)...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "framebus:", err)
+		return exitUsage
+	}
+	chosen, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "framebus:", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	chosen.BindTo(ctx, (*context.Context)(nil))
+	err = chosen.Run()
+	var wrong usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &wrong):
+		fmt.Fprintf(os.Stderr, "framebus: settings:\n%v\n", wrong.error)
+		return exitUsage
+	default:
+		fmt.Fprintln(os.Stderr, "framebus:", err)
+		return exitFailed
+	}
+}
+
+// usageError is a mistake of whoever typed the command.
+type usageError struct{ error }
+
+type version struct{}
+
+func (version) Run() error {
+	fmt.Println("framebus", service.Version)
+	return nil
+}
+
+type up struct{ standalone.Settings }
+
+// Run is kong's: it serves until told to end.
+func (u *up) Run(ctx context.Context) error {
+	if err := u.Validate(); err != nil {
+		return usageError{err}
+	}
+	return standalone.Run(ctx, u.Settings, standalone.Deps{OnListening: func(a net.Addr) {
+		fmt.Println("viewer:", viewerURL(a, u.Gateway.TLSCert != ""))
+	}})
+}
+
+// viewerURL is what to open in a browser on this machine.
+func viewerURL(a net.Addr, tls bool) string {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(a.String())
+	if ip := net.ParseIP(host); err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + "/"
+}
