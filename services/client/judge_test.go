@@ -20,12 +20,12 @@ func TestTheRuleOfTheConnection(t *testing.T) {
 		want   Connection
 	}{
 		{false, 1, 20 * ms, true, Good},
-		{false, 0.9, 149 * ms, true, Good},
-		{false, 0.89, 20 * ms, true, Fair},
-		{false, 1, 150 * ms, true, Fair},
-		{false, 0.6, 399 * ms, true, Fair},
-		{false, 0.59, 20 * ms, true, Poor},
-		{false, 1, 400 * ms, true, Poor},
+		{false, 0.95, 200 * ms, true, Good},
+		{false, 0.94, 20 * ms, true, Fair},
+		{false, 1, 201 * ms, true, Fair},
+		{false, 0.7, 600 * ms, true, Fair},
+		{false, 0.69, 20 * ms, true, Poor},
+		{false, 1, 601 * ms, true, Poor},
 		{true, 1, 20 * ms, true, Poor},
 		{false, 1, 0, false, Good},
 		{false, 0, 0, false, Poor},

@@ -21,11 +21,12 @@ const (
 // Connection says in a word how well a stream comes.
 type Connection string
 
-// The words, over the last 4 s. The age is the 95th percentile and judged where it is known; the rate is the share of
-// the stream's frames, or of Config.MaxFPS where that is less.
+// The words, over the last 4 s; docs/protocol.md has the rule, and the page goes by it too. The age is the 95th
+// percentile less its uncertainty, and judged where it is known; the rate is the share of the stream's frames, or of
+// Config.MaxFPS where that is less.
 //
-//	Good  age < 150 ms and ≥ 90 % of the stream's frames
-//	Fair  age < 400 ms and ≥ 60 %
+//	Good  age ≤ 200 ms and ≥ 95 % of the stream's frames
+//	Fair  age ≤ 600 ms and ≥ 70 %
 //	Poor  less, or no frame for 2 s, or no connection
 const (
 	Good Connection = "good"
@@ -38,13 +39,13 @@ var connectionRule = []struct {
 	age   time.Duration
 	share float64
 }{
-	{Good, 150 * time.Millisecond, 0.9},
-	{Fair, 400 * time.Millisecond, 0.6},
+	{Good, 200 * time.Millisecond, 0.95},
+	{Fair, 600 * time.Millisecond, 0.7},
 }
 
 func judge(silent bool, share float64, age time.Duration, aged bool) Connection {
 	for _, r := range connectionRule {
-		if !silent && share >= r.share && (!aged || age < r.age) {
+		if !silent && share >= r.share && (!aged || age <= r.age) {
 			return r.word
 		}
 	}
@@ -274,7 +275,7 @@ func (st *stream) stats(now, since time.Time) StreamStats {
 	return StreamStats{
 		Stream: st.name, FPS: w.fps, StreamFPS: w.streamFPS, Mbps: w.mbps,
 		AgeP50: w.p50, AgeP95: w.p95, AgeP99: w.p99, AgeUncertainty: w.uncertainty, AgeKnown: w.aged,
-		Connection: judge(silent, w.share, w.p95, w.aged),
+		Connection: judge(silent, w.share, w.p95-w.uncertainty, w.aged),
 		Frames:     st.frames, Bytes: st.bytes, Taken: st.taken, Displaced: st.displ,
 		Missed: st.missed, MissedAway: st.missedA, Late: st.late,
 		Width: int(st.last.Width), Height: int(st.last.Height), Rung: st.last.Rung, Quality: int(st.last.Quality),
