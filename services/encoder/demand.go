@@ -8,6 +8,7 @@ import (
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 )
@@ -32,17 +33,29 @@ const onlyFull = rungSet(1 << frame.Full)
 
 // demand knows which rungs of which streams anybody wants. It is safe for concurrent use.
 type demand struct {
+	lim adapt.Limits
+
 	mu      sync.Mutex
 	since   time.Time // when it began to hear, the last time
 	streams map[string]map[string]want
 }
 
+// want is a reader's newest word.
 type want struct {
 	rungs rungSet
+	of    [frame.Rungs]*pb.RungDemand // nil where it does not want the rung
 	at    time.Time
 }
 
-func newDemand() *demand { return &demand{since: time.Now(), streams: map[string]map[string]want{}} }
+// wish is what all readers of a stream come to: rungs, and the quality of each.
+type wish struct {
+	rungs   rungSet
+	quality [frame.Rungs]int
+}
+
+func newDemand(lim adapt.Limits) *demand {
+	return &demand{lim: lim, since: time.Now(), streams: map[string]map[string]want{}}
+}
 
 // listen keeps the demand current until ctx ends.
 func (d *demand) listen(ctx context.Context, c *bus.Conn) error {
@@ -78,16 +91,17 @@ func (d *demand) hear(m bus.Msg, now time.Time) {
 	if err != nil || bus.Decode(m, f) != nil {
 		return // not a reader's word; there is nobody to tell
 	}
-	var rungs rungSet
+	w := want{at: now}
 	for _, r := range f.GetRungs() {
 		if n := r.GetRung(); n >= 0 && int(n) < frame.Rungs {
-			rungs |= 1 << n
+			w.rungs |= 1 << n
+			w.of[n] = r
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	readers := d.streams[name]
-	if rungs == 0 {
+	if w.rungs == 0 {
 		delete(readers, f.GetReader())
 		return
 	}
@@ -102,20 +116,41 @@ func (d *demand) hear(m bus.Msg, now time.Time) {
 		d.streams[name] = readers
 	}
 	if _, known := readers[f.GetReader()]; known || len(readers) < maxReaders {
-		readers[f.GetReader()] = want{rungs, now}
+		readers[f.GetReader()] = w
 	}
 }
 
-// of tells which rungs of a stream are wanted. Until it has listened for a while it calls nothing undemanded.
-func (d *demand) of(stream string, now time.Time) rungSet {
+// of tells what is wanted of a stream. Until it has listened for a while it calls nothing undemanded.
+func (d *demand) of(stream string, now time.Time) wish {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	readers := d.streams[stream]
-	rungs := expire(readers, now)
-	if rungs == 0 && now.Sub(d.since) < patience {
-		return onlyFull
+	out := wish{rungs: expire(readers, now)}
+	if out.rungs == 0 && now.Sub(d.since) < patience {
+		out.rungs = onlyFull
 	}
-	return rungs
+	for r := range out.quality {
+		if out.rungs.has(frame.Rung(r)) {
+			out.quality[r] = d.quality(readers, r)
+		}
+	}
+	return out
+}
+
+// quality of a rung is a function of what its readers say alone, so that all encoders come to the same.
+func (d *demand) quality(readers map[string]want, r int) int {
+	var budgets adapt.Histogram
+	var best *pb.RungDemand // the best sampled
+	for _, w := range readers {
+		if o := w.of[r]; o != nil {
+			budgets.Merge(o.GetBudgets())
+			if best == nil || o.GetSamples() > best.GetSamples() ||
+				o.GetSamples() == best.GetSamples() && o.GetSize80() > best.GetSize80() {
+				best = o
+			}
+		}
+	}
+	return adapt.Quality(&budgets, float64(best.GetSize80()), d.lim)
 }
 
 func (d *demand) sweep(now time.Time) {

@@ -15,6 +15,7 @@ import (
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/service"
@@ -73,7 +74,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	who := d.Roster.Config()
 	e := &encoder{
 		cfg: cfg, d: d, instance: who.Instance, run: who.Run, meters: m,
-		clock: newClock(), turns: newTurns(), demand: newDemand(), cams: newCams(),
+		clock: newClock(), turns: newTurns(), demand: newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}), cams: newCams(),
 		answers: mailbox.NewQueue[answer](answersBound), hurry: make(chan struct{}),
 	}
 	workers, err := e.hire()

@@ -8,6 +8,7 @@ import (
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/stretchr/testify/require"
@@ -78,26 +79,26 @@ func feedback(reader, stream string, rungs ...pb.Rung) *pb.Feedback {
 
 func TestDemandLivesTwoSecondsAndIsTakenBack(t *testing.T) {
 	t0 := time.Now()
-	d := newDemand()
+	d := newDemand(adapt.Limits{Min: 30, Max: 80})
 	d.begin(t0)
-	require.Equal(t, onlyFull, d.of("cam0", t0.Add(200*time.Millisecond)), "it has only just begun to listen")
-	require.Zero(t, d.of("cam0", t0.Add(400*time.Millisecond)))
+	require.Equal(t, onlyFull, d.of("cam0", t0.Add(200*time.Millisecond)).rungs, "it has only just begun to listen")
+	require.Zero(t, d.of("cam0", t0.Add(400*time.Millisecond)).rungs)
 	d.hear(told(t, feedback("a", "cam0", pb.Rung_RUNG_FULL)), t0)
 	d.hear(told(t, feedback("b", "cam0", pb.Rung_RUNG_QUARTER, 7, -1)), t0.Add(time.Second))
-	require.Equal(t, rungSet(0b101), d.of("cam0", t0.Add(time.Second)))
-	require.Zero(t, d.of("cam1", t0.Add(time.Second)))
-	require.Equal(t, rungSet(0b100), d.of("cam0", t0.Add(2500*time.Millisecond)))
+	require.Equal(t, rungSet(0b101), d.of("cam0", t0.Add(time.Second)).rungs)
+	require.Zero(t, d.of("cam1", t0.Add(time.Second)).rungs)
+	require.Equal(t, rungSet(0b100), d.of("cam0", t0.Add(2500*time.Millisecond)).rungs)
 	d.hear(told(t, feedback("b", "cam0")), t0.Add(2500*time.Millisecond))
-	require.Zero(t, d.of("cam0", t0.Add(2500*time.Millisecond)))
+	require.Zero(t, d.of("cam0", t0.Add(2500*time.Millisecond)).rungs)
 	d.begin(t0.Add(time.Minute))
-	require.Equal(t, onlyFull, d.of("cam0", t0.Add(time.Minute)), "after a reconnect it must hear anew")
+	require.Equal(t, onlyFull, d.of("cam0", t0.Add(time.Minute)).rungs, "after a reconnect it must hear anew")
 	d.hear(bus.Msg{Subject: subject.Feedback("cam0"), Data: []byte("garbage")}, t0.Add(time.Minute))
 	require.Len(t, d.streams, 1)
 }
 
 func TestDemandIsBounded(t *testing.T) {
 	t0 := time.Now()
-	d := newDemand()
+	d := newDemand(adapt.Limits{Min: 30, Max: 80})
 	for i := range maxStreams + 5 {
 		d.hear(told(t, feedback("a", fmt.Sprintf("s%d", i), pb.Rung_RUNG_FULL)), t0)
 		d.hear(told(t, feedback(fmt.Sprintf("r%d", i), "s0", pb.Rung_RUNG_FULL)), t0)

@@ -57,7 +57,7 @@ func (w *worker) run() {
 func (w *worker) process(j *job) {
 	taken := w.e.clock.now()
 	wanted := w.e.demand.of(j.stream.name, time.Now())
-	if wanted == 0 {
+	if wanted.rungs == 0 {
 		w.e.finish(j, undemanded, taken, nil)
 		return
 	}
@@ -77,18 +77,18 @@ func (w *worker) process(j *job) {
 }
 
 // encode publishes the wanted rungs, the largest first, and notes those that went out.
-func (w *worker) encode(j *job, wanted rungSet) error {
-	if j.head.Format == frame.BGR24 && wanted == onlyFull {
+func (w *worker) encode(j *job, wanted wish) error {
+	if j.head.Format == frame.BGR24 && wanted.rungs == onlyFull {
 		out, err := w.enc.EncodeBGR24(w.out[:frame.HeaderLen], j.payload, int(j.head.Width), int(j.head.Height),
-			w.e.cfg.Quality)
-		return w.publish(j, frame.Full, out, err)
+			wanted.quality[frame.Full])
+		return w.publish(j, frame.Full, wanted.quality[frame.Full], out, err)
 	}
 	pix, err := w.i420(j)
 	if err != nil {
 		return err
 	}
 	for r := frame.Full; r < frame.Rungs; r++ {
-		if !wanted.has(r) {
+		if !wanted.rungs.has(r) {
 			continue
 		}
 		width, height := int(j.head.Width), int(j.head.Height)
@@ -98,8 +98,8 @@ func (w *worker) encode(j *job, wanted rungSet) error {
 			from = w.small
 		}
 		width, height = r.Size(width, height)
-		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, w.e.cfg.Quality)
-		if err := w.publish(j, r, out, err); err != nil {
+		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, wanted.quality[r])
+		if err := w.publish(j, r, wanted.quality[r], out, err); err != nil {
 			return err
 		}
 	}
@@ -136,13 +136,13 @@ func (w *worker) i420(j *job) ([]byte, error) {
 }
 
 // publish sends what an encoder returned: room for the envelope and the JPEG behind it.
-func (w *worker) publish(j *job, r frame.Rung, out []byte, err error) error {
+func (w *worker) publish(j *job, r frame.Rung, quality int, out []byte, err error) error {
 	if err != nil {
 		return err
 	}
 	w.out = out
 	h := j.head
-	h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(w.e.cfg.Quality), 0
+	h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(quality), 0
 	width, height := r.Size(int(h.Width), int(h.Height))
 	h.Width, h.Height = uint16(width), uint16(height)
 	h.PayloadLen = uint32(len(out) - frame.HeaderLen)
