@@ -83,20 +83,24 @@ type viewerJSON struct {
 
 // viewerLaneJSON is a viewer's part in one stream.
 type viewerLaneJSON struct {
-	Stream  string            `json:"stream"`
-	Rung    string            `json:"rung"`
-	Quality uint8             `json:"quality"`
-	Why     string            `json:"why"`
-	MaxFPS  float64           `json:"max_fps,omitempty"`
-	Hidden  bool              `json:"hidden,omitempty"`
-	AgeMs   float64           `json:"age_ms"`
-	Offered uint64            `json:"offered"`
-	Frames  uint64            `json:"frames"`
-	Waiting int               `json:"waiting"`
-	Skipped map[string]uint64 `json:"skipped"`
+	Stream   string            `json:"stream"`
+	Rung     string            `json:"rung"`
+	Quality  uint8             `json:"quality"`
+	Why      string            `json:"why"`
+	Auto     bool              `json:"auto"`
+	LinkMbps float64           `json:"link_mbps,omitempty"` // what the connection was measured to carry
+	Window   int               `json:"window"`
+	WaitMs   float64           `json:"wait_ms"`
+	MaxFPS   float64           `json:"max_fps,omitempty"`
+	Hidden   bool              `json:"hidden,omitempty"`
+	AgeMs    float64           `json:"age_ms"`
+	Offered  uint64            `json:"offered"`
+	Frames   uint64            `json:"frames"`
+	Waiting  int               `json:"waiting"`
+	Skipped  map[string]uint64 `json:"skipped"`
 }
 
-func toViewerJSON(s viewer.Stats) viewerJSON {
+func toViewerJSON(s viewer.Stats, seats map[string]hub.Seat) viewerJSON {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	out := viewerJSON{
 		ID: s.ID, Since: s.Since, Address: s.Address, Client: s.Client, Format: s.Format.String(), Mode: "live",
@@ -108,8 +112,10 @@ func toViewerJSON(s viewer.Stats) viewerJSON {
 		out.Mode = "smooth"
 	}
 	for _, l := range s.Streams {
+		seat := seats[l.Stream]
 		out.Streams = append(out.Streams, viewerLaneJSON{
-			Stream: l.Stream, Rung: l.Rung.String(), Quality: l.Quality, Why: "the only size there is", MaxFPS: l.MaxFPS,
+			Stream: l.Stream, Rung: l.Rung.String(), Quality: l.Quality, Why: seat.Why, Auto: seat.Auto,
+			LinkMbps: seat.Fare.Rate * 8 / 1e6, Window: seat.Fare.Window, WaitMs: ms(seat.Fare.Wait), MaxFPS: l.MaxFPS,
 			Hidden: l.Hidden, AgeMs: ms(l.Age), Offered: l.Offered, Frames: l.Frames, Waiting: l.Waiting,
 			Skipped: l.Skipped,
 		})
@@ -120,7 +126,7 @@ func toViewerJSON(s viewer.Stats) viewerJSON {
 func (gw *gateway) apiViewers(w http.ResponseWriter, _ *http.Request) {
 	out := []viewerJSON{}
 	for _, v := range gw.hub.Viewers() {
-		out = append(out, toViewerJSON(v.Stats()))
+		out = append(out, toViewerJSON(v.Stats(), gw.hub.Seats(v)))
 	}
 	reply(w, map[string]any{"viewers": out, "max_clients": gw.cfg.MaxClients})
 }

@@ -135,7 +135,7 @@ func (gw *gateway) enter() bool {
 }
 
 // show runs a viewer of a stream to its end, on the caller's goroutine.
-func (gw *gateway) show(v *viewer.Viewer, stream string, t viewer.Tuning) {
+func (gw *gateway) show(v *viewer.Viewer, stream string, w hub.Wish) {
 	if !gw.enter() {
 		v.Close(closeGoingAway, "this gateway is ending", true)
 		_ = v.Run(gw.life)
@@ -144,7 +144,7 @@ func (gw *gateway) show(v *viewer.Viewer, stream string, t viewer.Tuning) {
 	defer gw.count.Done()
 	gw.greet(v, stream)
 	defer gw.hub.Detach(v)
-	if !gw.hub.Attach(v, stream, t) {
+	if !gw.hub.Attach(v, stream, w) {
 		v.Close(closeTryLater, "the stream "+stream+" has gone", true)
 	}
 	if err := v.Run(gw.life); err != nil {
@@ -157,7 +157,8 @@ func (gw *gateway) greet(v *viewer.Viewer, stream string) {
 	who := gw.d.Roster.Config()
 	v.Notice(&pb.ServerMessage{Message: &pb.ServerMessage_Hello{Hello: &pb.Hello{
 		Viewer: v.ID(), Gateway: who.Instance, Version: who.Version, Channels: gw.channels(stream),
-		Rungs: []pb.Rung{pb.Rung_RUNG_FULL}, MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: maxMessage,
+		Rungs:      []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
+		MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: maxMessage,
 		NowUs: time.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
 	}}})
 	gw.hub.Greet(v, stream)

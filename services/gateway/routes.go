@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/services/gateway/internal/hub"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/gateway/internal/web"
@@ -78,8 +79,8 @@ func refuse(w http.ResponseWriter, r refusal) {
 
 // wish is what a viewer asks for in its query.
 type wish struct {
-	stream        string
-	tuning        viewer.Tuning
+	stream string
+	hub.Wish
 	smooth, sized bool
 }
 
@@ -90,12 +91,12 @@ func (gw *gateway) asked(q url.Values, stream string) (wish, error) {
 	if stream == "" {
 		stream = q.Get("stream")
 	}
-	switch rung := q.Get("rung"); rung {
-	case "", "auto", "full":
-	case "half", "quarter":
-		return out, refusal{http.StatusNotImplemented, "this gateway sends full size only", "ask for rung=auto"}
-	default:
-		return bad(fmt.Sprintf("unknown rung %.20q", rung), "rung is auto, full, half or quarter")
+	if name := q.Get("rung"); name != "" && name != "auto" {
+		r, ok := frame.ParseRung(name)
+		if !ok {
+			return bad(fmt.Sprintf("unknown rung %.20q", name), "rung is auto, full, half or quarter")
+		}
+		out.Rung = &r
 	}
 	switch mode := q.Get("mode"); mode {
 	case "", "live":
@@ -117,7 +118,7 @@ func (gw *gateway) asked(q url.Values, stream string) (wish, error) {
 		if err != nil || math.IsNaN(fps) || fps < minFPS || fps > hub.MaxFPS {
 			return bad(fmt.Sprintf("max_fps %.20q", s), fmt.Sprintf("max_fps is %v to %v", minFPS, hub.MaxFPS))
 		}
-		out.tuning.MaxFPS = fps
+		out.Tuning.MaxFPS = fps
 	}
 	name, _, ok := gw.hub.Find(stream)
 	if !ok {
@@ -178,7 +179,7 @@ func (gw *gateway) ws(w http.ResponseWriter, r *http.Request) {
 		gw.d.Log.Debug("handshake failed", "error", err)
 		return
 	}
-	gw.show(v, wi.stream, wi.tuning)
+	gw.show(v, wi.stream, wi.Wish)
 }
 
 // explain answers what a page cannot see: why its handshake was refused, or else the stream's state.
@@ -208,7 +209,7 @@ func (gw *gateway) mjpeg(w http.ResponseWriter, r *http.Request) {
 		gw.d.Log.Debug("mjpeg refused", "error", err)
 		return
 	}
-	gw.show(v, wi.stream, wi.tuning)
+	gw.show(v, wi.stream, wi.Wish)
 }
 
 func (gw *gateway) snapshot(w http.ResponseWriter, r *http.Request) {
@@ -261,7 +262,7 @@ func (gw *gateway) serveSized(l net.Listener) error {
 		v := viewer.Raw(conn, gw.options(wi))
 		go func() { // show counts it, and drain waits for it
 			defer gw.admitted.leave()
-			gw.show(v, wi.stream, wi.tuning)
+			gw.show(v, wi.stream, wi.Wish)
 		}()
 	}
 }

@@ -1,8 +1,11 @@
 package hub
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 )
@@ -24,42 +27,72 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 	}
 	s := h.streams[name]
 	h.mu.Unlock()
-	switch {
-	case s == nil:
+	if s == nil {
 		v.Notice(notice(name, "unknown", "there is no stream "+name))
 		return
-	case sel.GetRung() == "off":
+	}
+	if sel.GetRung() == "off" {
 		v.Drop(s.channel)
 		h.mu.Lock()
 		h.leave(s, v)
 		h.mu.Unlock()
 		return
-	case sel.GetRung() == "half" || sel.GetRung() == "quarter":
-		v.Notice(notice(name, "unsupported", "this gateway sends full size only"))
-	case sel.GetRung() != "" && sel.GetRung() != "auto" && sel.GetRung() != "full":
-		v.Notice(notice(name, "malformed", "rung: want auto, full, half, quarter or off"))
+	}
+	wish, fresh, err := h.wish(s, v, sel)
+	if err != nil {
+		v.Notice(notice(name, "malformed", err.Error()))
 		return
 	}
-	if fps := sel.GetMaxFps(); fps < 0 || fps > MaxFPS {
-		v.Notice(notice(name, "malformed", "max fps: want 0 to 240"))
-		return
-	}
-	h.mu.Lock()
-	fresh := s.seats[v] == nil
-	h.mu.Unlock()
 	if fresh {
 		// Its channel is told before its pictures come.
 		h.Greet(v, name)
 	}
-	h.Attach(v, name, viewer.Tuning{MaxFPS: sel.GetMaxFps(), Hidden: sel.GetHidden()})
+	h.Attach(v, name, wish)
+}
+
+// maxViewport bounds the size that a client may tell, px.
+const maxViewport = 1 << 16
+
+// wish is what a viewer wants after a select, which leaves the rung where it names none.
+func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, fresh bool, err error) {
+	if fps := sel.GetMaxFps(); !(fps >= 0 && fps <= MaxFPS) {
+		return w, false, fmt.Errorf("max fps: want 0 to %d", MaxFPS)
+	}
+	if sel.GetWidth() > maxViewport || sel.GetHeight() > maxViewport {
+		return w, false, fmt.Errorf("width and height: want at most %d", maxViewport)
+	}
+	w.Tuning = viewer.Tuning{MaxFPS: sel.GetMaxFps(), Hidden: sel.GetHidden()}
+	w.Width, w.Height = int(sel.GetWidth()), int(sel.GetHeight())
+	h.mu.Lock()
+	st := s.seats[v]
+	if st != nil && st.fixed != automatic {
+		r := frame.Rung(st.fixed)
+		w.Rung = &r
+	}
+	h.mu.Unlock()
+	switch name := sel.GetRung(); name {
+	case "":
+	case "auto":
+		w.Rung = nil
+	default:
+		r, ok := frame.ParseRung(name)
+		if !ok {
+			return w, false, errors.New("rung: want auto, full, half, quarter or off")
+		}
+		w.Rung = &r
+	}
+	return w, st == nil, nil
 }
 
 // MaxFPS is the highest rate that can be asked for.
 const MaxFPS = 240
 
 // Painted is what a viewer showed. It makes Hub a viewer.Commands.
-func (h *Hub) Painted(*viewer.Viewer, *pb.Painted) {
+func (h *Hub) Painted(v *viewer.Viewer, p *pb.Painted) {
 	h.meters.painted()
+	if p.GetChannel() < 1<<16 && p.GetDecoded() < 1<<16 {
+		v.Painted(uint16(p.GetChannel()), int(p.GetDecoded()))
+	}
 }
 
 // TraceNext has the next frame traced, at most once a second a viewer. It makes Hub a viewer.Commands.

@@ -10,6 +10,7 @@ import (
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/staleness"
@@ -37,6 +38,8 @@ type feed struct {
 	newest  *picture.Picture
 	at      time.Time     // when it came
 	arrived chan struct{} // closed when a newer one has come
+	sizes   sizes         // of the last pictures, scaled to quality 80
+	quality int           // of the last one
 
 	least staleness.Least // the feed's goroutine's
 }
@@ -99,8 +102,10 @@ func (f *feed) take(a arrival) {
 	head.SetHop(frame.Received, received)
 	head.SetHop(frame.Handed, f.h.now())
 	p := picture.New(head, f.h.numbers.Next(), jpeg)
-	for _, v := range f.stream.viewers() {
-		v.Offer(p)
+	for _, seat := range f.stream.watched() {
+		if seat.takes(f.rung) {
+			seat.viewer.Offer(p)
+		}
 	}
 	f.h.meters.picture(taken)
 	f.keep(p, a.at)
@@ -109,6 +114,8 @@ func (f *feed) take(a arrival) {
 func (f *feed) keep(p *picture.Picture, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.sizes.add(adapt.Size80(float64(len(p.JPEG)), int(p.Header.Quality)))
+	f.quality = int(p.Header.Quality)
 	if old := f.newest; old != nil && old.Header.Epoch == p.Header.Epoch && !p.Header.Later(old.Header.Epoch,
 		old.Header.Sequence) {
 		return

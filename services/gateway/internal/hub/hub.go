@@ -55,6 +55,7 @@ type Hub struct {
 	streams  map[string]*stream
 	channels uint16 // the last one given
 	viewers  map[*viewer.Viewer]*watcher
+	lowest   map[string]int  // quality, by encoder
 	feeds    *errgroup.Group // nil while Run is not running
 	running  context.Context // Run's: feeds live by it
 }
@@ -70,7 +71,7 @@ type watcher struct {
 func New(d Deps) *Hub {
 	return &Hub{
 		d: d, start: time.Now(), meters: newMeters(d.Meter), poke: make(chan struct{}, 1),
-		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{},
+		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{}, lowest: map[string]int{},
 	}
 }
 
@@ -113,6 +114,7 @@ func (h *Hub) loop(ctx context.Context) {
 			h.settle(false)
 		case <-feedback.C:
 			h.age()
+			h.adapt()
 			h.settle(true)
 		case <-stats.C:
 			h.tellStats()
@@ -188,8 +190,10 @@ func (h *Hub) ask(s *stream) {
 	s.traceNext = false
 	for r, feed := range s.feeds {
 		if feed != nil {
+			budgets, size80, samples := s.budgets(frame.Rung(r))
 			f.Rungs = append(f.Rungs, &pb.RungDemand{
 				Rung: pb.Rung(r), MaxFps: d.fps[r], Viewers: uint32(d.viewers[r]),
+				Budgets: budgets, Size80: size80, Samples: samples,
 			})
 		}
 	}
@@ -199,7 +203,7 @@ func (h *Hub) ask(s *stream) {
 
 // Attach shows a stream to a viewer from now on; it has begun to take pictures when this returns. The viewer must be
 // detached at its end.
-func (h *Hub) Attach(v *viewer.Viewer, name string, t viewer.Tuning) bool {
+func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.streams[name]
@@ -209,11 +213,16 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, t viewer.Tuning) bool {
 	if h.viewers[v] == nil {
 		h.viewers[v] = &watcher{main: name, since: time.Now()}
 	}
-	t.Stream = name
-	v.Show(s.channel, t)
-	s.seats[v] = &seat{tuning: t}
-	s.publishSeats()
-	if f := s.feeds[frame.Full]; f != nil && !t.Hidden {
+	w.Tuning.Stream = name
+	v.Show(s.channel, w.Tuning)
+	st := s.seats[v]
+	if st == nil {
+		st = newSeat(v, w)
+		s.seats[v] = st
+		s.publishSeats()
+	}
+	st.set(w)
+	if f := s.feeds[st.rung.Load()]; f != nil && !w.Tuning.Hidden {
 		f.offerNewest(v)
 	}
 	h.changed()

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 
+	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -19,6 +20,7 @@ const (
 
 type meters struct {
 	pictures, delivered, skipped, paints metric.Int64Counter
+	moves                                metric.Int64Counter
 	byFate                               map[string]metric.MeasurementOption
 }
 
@@ -38,6 +40,7 @@ func newMeters(m metric.Meter) *meters {
 		delivered: counter("framebus.gateway.delivered", "{frame}", "Pictures sent to viewers that have left."),
 		skipped:   counter("framebus.gateway.skipped", "{frame}", "Pictures not sent to viewers that have left, by reason."),
 		paints:    counter("framebus.gateway.painted", "{message}", "Reports of what viewers showed."),
+		moves:     counter("framebus.gateway.rung.changes", "{change}", "Viewers' changes of rung by reason."),
 		byFate:    map[string]metric.MeasurementOption{},
 	}
 	for _, fate := range []string{taken, superseded, malformed, staleDrop} {
@@ -47,6 +50,12 @@ func newMeters(m metric.Meter) *meters {
 }
 
 func (m *meters) picture(fate string) { m.pictures.Add(context.Background(), 1, m.byFate[fate]) }
+
+// moved counts a viewer's change of rung.
+func (m *meters) moved(f viewer.Fare) {
+	m.moves.Add(context.Background(), 1, metric.WithAttributes(
+		attribute.String("rung", frame.Rung(f.Rung).String()), attribute.String("reason", string(f.Reason))))
+}
 
 func (m *meters) painted() { m.paints.Add(context.Background(), 1) }
 

@@ -32,12 +32,42 @@ type stream struct {
 	traceNext bool
 
 	clock clock
+	known [frame.Rungs]float64 // sizes at quality 80, of rungs that were seen
 
-	watching atomic.Pointer[[]*viewer.Viewer] // seats, for the feeds
+	watching atomic.Pointer[[]*seat] // seats, for the feeds
 }
 
-// seat is a viewer's part in a stream.
-type seat struct{ tuning viewer.Tuning }
+// seat is a viewer's part in a stream. The old rung goes on until the new one's first picture.
+type seat struct {
+	viewer *viewer.Viewer
+	tuning viewer.Tuning
+	fixed  int // rung that the client chose, or automatic
+	width  int // of the place it is shown in, px; 0 where it is not known
+	height int
+	fare   viewer.Fare
+	why    string // of its rung, in words
+
+	rung atomic.Int32 // whose pictures it gets
+	next atomic.Int32 // that it changes to, or the same
+	told int          // quality that the viewer was last told
+}
+
+const automatic = -1
+
+func (s *seat) uses(r frame.Rung) bool { return s.rung.Load() == int32(r) || s.next.Load() == int32(r) }
+
+// takes tells whether a picture of this rung is for the seat, which changes over at the first one of its next rung.
+func (s *seat) takes(r frame.Rung) bool {
+	now := s.rung.Load()
+	if now == int32(r) {
+		return true
+	}
+	if s.next.Load() == int32(r) {
+		s.rung.Store(int32(r))
+		return true
+	}
+	return false
+}
 
 // told is a stream's state as viewers are told it.
 type told struct {
@@ -54,14 +84,11 @@ type demand struct {
 }
 
 func (s *stream) wants(r frame.Rung) bool {
-	if r != frame.Full { // smaller rungs come with adaptation
-		return false
-	}
-	if s.snapshots > 0 {
+	if r == frame.Full && s.snapshots > 0 {
 		return true
 	}
 	for _, seat := range s.seats {
-		if !seat.tuning.Hidden {
+		if !seat.tuning.Hidden && seat.uses(r) {
 			return true
 		}
 	}
@@ -75,9 +102,9 @@ func (s *stream) demand() demand {
 			continue
 		}
 		d.any, d.wanted[r] = true, true
-		all := s.snapshots > 0
+		all := s.snapshots > 0 && r == int(frame.Full)
 		for _, seat := range s.seats {
-			if seat.tuning.Hidden {
+			if seat.tuning.Hidden || !seat.uses(frame.Rung(r)) {
 				continue
 			}
 			d.viewers[r]++
@@ -93,14 +120,15 @@ func (s *stream) demand() demand {
 
 // publishSeats lets the feeds see who watches.
 func (s *stream) publishSeats() {
-	list := make([]*viewer.Viewer, 0, len(s.seats))
-	for v := range s.seats {
-		list = append(list, v)
+	list := make([]*seat, 0, len(s.seats))
+	for _, seat := range s.seats {
+		list = append(list, seat)
 	}
 	s.watching.Store(&list)
 }
 
-func (s *stream) viewers() []*viewer.Viewer {
+// watched are those that the feeds offer pictures to.
+func (s *stream) watched() []*seat {
 	if list := s.watching.Load(); list != nil {
 		return *list
 	}
@@ -119,6 +147,7 @@ func (s *stream) state() told {
 func (h *Hub) hear(st *pb.Status, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.hearEncoder(st)
 	for _, ss := range st.GetStreams() {
 		s := h.streams[ss.GetName()]
 		if s == nil {

@@ -142,6 +142,27 @@ func (h *Hub) Channels() []*pb.Channel {
 	return out
 }
 
+// Seat is a viewer's place on a stream's ladder, for the API.
+type Seat struct {
+	Rung frame.Rung
+	Why  string
+	Auto bool
+	Fare viewer.Fare
+}
+
+// Seats are a viewer's, by stream.
+func (h *Hub) Seats(v *viewer.Viewer) map[string]Seat {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string]Seat{}
+	for name, s := range h.streams {
+		if st := s.seats[v]; st != nil {
+			out[name] = Seat{frame.Rung(st.next.Load()), st.why, st.fixed == automatic, st.fare}
+		}
+	}
+	return out
+}
+
 // Greet tells a framebus.v1 viewer the state of its stream.
 func (h *Hub) Greet(v *viewer.Viewer, name string) {
 	h.mu.Lock()

@@ -3,7 +3,7 @@ package viewer
 import "time"
 
 const (
-	window    = 2               // pictures that may be on their way; measuring will set it by the link
+	window    = 2               // pictures that may be on their way, until the link is measured
 	maxThin   = 8               // at most every so many pictures carry a ping
 	deafAfter = time.Second     // without an answer, while everything has left the socket
 	maxFlight = 64              // bound of what is remembered as on its way; the oldest is forgotten
@@ -14,7 +14,7 @@ const (
 // credit is what one connection may send: a pong acknowledges what it names and all sent before it. It is pure: it
 // knows neither clock nor socket, times are since the connection began, and its methods are called in their order.
 type credit struct {
-	w        int           // window, pictures
+	w        int           // window, pictures: as the link is measured
 	thin     int           // every so many pictures carry a ping
 	since    int           // pictures sent since the last ping, its own included; a bare one counts as one
 	frame    time.Duration // between two pictures as they are offered, smoothed; 0 while unknown
@@ -27,6 +27,7 @@ type credit struct {
 	pings    int    // pings in flight, bare ones included
 	nDelay   uint64 // delays ever
 	pongs    uint64 // that named something in flight
+	acked    sent   // what the last of them named
 
 	flight [maxFlight]sent
 	delays [maxDelays]delay
@@ -38,6 +39,7 @@ type sent struct {
 	at     time.Duration
 	bytes  int // 0: a bare ping
 	pinged bool
+	waited time.Duration // for credit, in an empty slot
 }
 
 type delay struct {
@@ -58,8 +60,8 @@ func (c *credit) WantsPing() bool { return !c.MaySend() && c.pings == 0 }
 func (c *credit) PingNext() bool { return c.since >= c.thin }
 
 // Sent books a picture of so many bytes.
-func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool) {
-	c.push(sent{number, at, max(bytes, 1), pinged})
+func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool, waited time.Duration) {
+	c.push(sent{number, at, max(bytes, 1), pinged, waited})
 	c.since++
 	if pinged {
 		c.since = 1
@@ -112,6 +114,7 @@ func (c *credit) Pong(number uint64, at time.Duration) bool {
 		return false
 	}
 	s := c.flight[(c.first+i)%maxFlight]
+	c.acked = s
 	for range i + 1 {
 		c.pop()
 	}
@@ -138,6 +141,16 @@ func (c *credit) Offered(interval time.Duration) {
 	default:
 		c.frame += (interval - c.frame) / 8
 	}
+}
+
+// oldest is the picture longest on its way.
+func (c *credit) oldest() (s sent, ok bool) {
+	for i := range c.n {
+		if s := c.flight[(c.first+i)%maxFlight]; s.bytes > 0 {
+			return s, true
+		}
+	}
+	return s, false
 }
 
 // Overdue tells whether a ping has gone unanswered for so long.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
+	"github.com/framebus/framebus/services/internal/adapt"
 )
 
 const (
@@ -24,6 +25,10 @@ type lane struct {
 	waiting []slotted
 	order   order
 	pace    pace
+	since   time.Duration // when the empty lane was filled; a replacement does not restart it
+
+	choice adapt.Choice
+	paint  adapt.Paint
 
 	offered   uint64
 	frames    uint64
@@ -69,12 +74,47 @@ func (l *lane) offer(p *picture.Picture, at time.Duration) (since time.Duration)
 		l.skipped[Hidden]++
 	case late:
 		l.skipped[Late]++
-	case !l.pace.Take(h.CapturedUs, l.tuning.MaxFPS):
-		l.skipped[MaxFPS]++
 	default:
+		fps, why := l.bound()
+		if !l.pace.Take(h.CapturedUs, fps) {
+			l.skipped[why]++
+			break
+		}
+		if len(l.waiting) == 0 {
+			l.since = at
+		}
 		l.put(slotted{p, at})
 	}
 	return since
+}
+
+// bound is the rate that the lane is thinned to, 0 for all of it, and who wants it so.
+func (l *lane) bound() (fps float64, why Reason) {
+	fps = l.tuning.MaxFPS
+	if shown := l.paint.Cap(l.fps()); shown > 0 && (fps <= 0 || shown < fps) {
+		return shown, Client
+	}
+	return fps, MaxFPS
+}
+
+// fps is the stream's own rate, 0 while unknown.
+func (l *lane) fps() float64 {
+	if l.interval <= 0 {
+		return 0
+	}
+	return float64(time.Second) / float64(l.interval)
+}
+
+// rate is what of it the viewer is to get.
+func (l *lane) rate() float64 {
+	fps := l.fps()
+	if most, _ := l.bound(); most > 0 {
+		fps = min(fps, most)
+	}
+	if l.tuning.Hidden {
+		return 0
+	}
+	return fps
 }
 
 func (l *lane) put(s slotted) {
@@ -131,6 +171,7 @@ func (l *lane) take(now time.Duration) *picture.Picture {
 	n := copy(l.waiting, l.waiting[1:])
 	l.waiting[n] = slotted{} // a sent picture must not be kept alive
 	l.waiting = l.waiting[:n]
+	l.since = now // the next of a smooth viewer has waited from now on
 	if l.order.Late(&p.Header, now) {
 		l.skipped[Late]++
 		return nil
@@ -154,9 +195,7 @@ func (l *lane) stats() StreamStats {
 		Epoch: l.order.epoch, Sequence: l.order.sequence, Age: l.age,
 		Offered: l.offered, Frames: l.frames, Waiting: len(l.waiting), Skipped: map[string]uint64{},
 	}
-	if l.interval > 0 {
-		s.FPS = float64(time.Second) / float64(l.interval)
-	}
+	s.FPS = l.fps()
 	for r, n := range l.skipped {
 		if n > 0 {
 			s.Skipped[Reason(r).String()] = n

@@ -104,7 +104,8 @@ func (v *Viewer) ponged(payload string) error {
 	}
 	number := binary.BigEndian.Uint64([]byte(payload))
 	v.mu.Lock()
-	if v.credit.Pong(number, v.now()) {
+	if now := v.now(); v.credit.Pong(number, now) {
+		v.measured(now)
 		v.boundUnsent()
 	}
 	v.mu.Unlock()

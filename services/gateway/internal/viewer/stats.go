@@ -16,11 +16,12 @@ const (
 	Late                     // older than one already sent
 	Hidden                   // the client shows nothing
 	MaxFPS                   // the client wants fewer
+	Client                   // the client cannot show more
 	Closed                   // the stream or the connection ended while it waited
 	reasons                  // their number
 )
 
-var reasonNames = [reasons]string{"superseded", "late", "hidden", "max_fps", "closed"}
+var reasonNames = [reasons]string{"superseded", "late", "hidden", "max_fps", "client", "closed"}
 
 // String is the reason's word in the API and in metrics.
 func (r Reason) String() string { return reasonNames[r] }

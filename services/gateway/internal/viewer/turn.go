@@ -144,10 +144,11 @@ func (v *Viewer) next() []byte {
 		return v.closeFrame // nil on a plain connection
 	}
 	now := v.now()
-	if v.format.WebSocket() && (v.bareDue || v.credit.WantsPing()) {
+	if v.format.WebSocket() && (v.bareDue && v.mayPing(now) || v.credit.WantsPing()) {
 		v.bareDue = false
 		number := v.o.Numbers.Next()
 		v.credit.SentBare(number, now)
+		v.pinged(number)
 		v.scratch = picture.AppendPing(v.scratch[:0], number)
 		return v.scratch
 	}
@@ -157,20 +158,18 @@ func (v *Viewer) next() []byte {
 // nextPicture takes from the streams in turns.
 func (v *Viewer) nextPicture(now time.Duration) []byte {
 	ws := v.format.WebSocket()
-	if ws && !v.credit.MaySend() {
+	if ws && !v.mayShow(now) {
 		return nil
 	}
 	for i := 0; i < len(v.lanes); {
 		l := v.lanes[(v.lane+i)%len(v.lanes)]
 		ok, until := l.ready(now)
 		if !ok {
-			if until > 0 && (v.gapUntil == 0 || until < v.gapUntil) {
-				v.gapUntil = until
-				v.signal()
-			}
+			v.wakeAt(until)
 			i++
 			continue
 		}
+		waited := now - l.since
 		p := l.take(now)
 		if p == nil {
 			continue // it was late: the next of the same stream
@@ -179,7 +178,8 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 		ping := ws && (p.Sampled() || v.credit.PingNext())
 		b := p.Bytes(v.format, ping)
 		if ws {
-			v.credit.Sent(p.Number, now, len(b), ping)
+			v.credit.Sent(p.Number, now, len(b), ping, waited)
+			v.link.Sent(now, len(b))
 		}
 		l.age = time.Duration(v.began.Add(now).UnixMicro()-p.Header.CapturedUs) * time.Microsecond
 		v.size = len(b)
@@ -206,11 +206,11 @@ func (v *Viewer) tick() time.Duration {
 		}
 	}
 	v.boundUnsent()
-	if v.gapUntil > 0 {
-		if now < v.gapUntil {
-			wait = min(wait, v.gapUntil-now)
+	if v.due > 0 {
+		if now < v.due {
+			wait = min(wait, v.due-now)
 		} else {
-			v.gapUntil = 0
+			v.due = 0
 		}
 	}
 	v.mu.Unlock()

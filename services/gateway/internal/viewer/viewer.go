@@ -16,6 +16,7 @@ import (
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
+	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/gorilla/websocket"
 )
 
@@ -86,13 +87,15 @@ type Viewer struct {
 	texts   []text // bound: maxTexts
 	scratch []byte // what is being written, where it is not shared
 
-	credit   credit
-	bareDue  bool
-	bareAt   time.Duration
-	gapUntil time.Duration // when a smooth viewer's next picture goes, gap or not; 0: none waits
-	lowAt    int           // TCP_NOTSENT_LOWAT as it is set, 0: not
-	got      uint64        // bytes that had reached the client's host when a pong was last overdue
-	gotAt    time.Duration // since when it has been so many
+	credit  credit
+	bareDue bool
+	bareAt  time.Duration
+	due     time.Duration // when there is something to be sent that must not go before; 0: nothing
+	link    adapt.Link
+	drain   drain
+	lowAt   int           // TCP_NOTSENT_LOWAT as it is set, 0: not
+	got     uint64        // bytes that had reached the client's host when a pong was last overdue
+	gotAt   time.Duration // since when it has been so many
 
 	closing    bool   // nothing but what waits in front of closeFrame goes out
 	closeFrame []byte // nil on a plain connection

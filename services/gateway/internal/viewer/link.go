@@ -1,0 +1,149 @@
+package viewer
+
+import (
+	"time"
+
+	"github.com/framebus/framebus/services/internal/adapt"
+)
+
+// How the connection's measuring decides what may go. Rate, base and window belong to the connection, the rung to each
+// of its streams.
+
+const (
+	// drainMuch is how long pictures wait on a connection whose base delay is worth looking at anew.
+	drainMuch = 50 * time.Millisecond
+	// drainPatience ends a drain whose pong does not come.
+	drainPatience = time.Second
+)
+
+// drain lets the flight run empty before a bare ping, so that its pong tells the base delay of a connection that is
+// never idle.
+type drain struct {
+	on     bool
+	since  time.Duration // when it, or the last one, began
+	number uint64        // of the ping that ends it, 0: it is not sent yet
+}
+
+// mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be. The lock is
+// held.
+func (v *Viewer) mayPing(now time.Duration) bool {
+	if !v.drain.on && v.credit.w > 1 && now-v.drain.since >= adapt.DrainEvery && v.link.Wait(now, 0) > drainMuch {
+		v.drain = drain{on: true, since: now}
+	}
+	return !v.drain.on || v.credit.open == 0 || now-v.drain.since > drainPatience
+}
+
+// pinged is told the number of a bare ping that goes out. The lock is held.
+func (v *Viewer) pinged(number uint64) {
+	if v.drain.on && v.drain.number == 0 {
+		v.drain.number = number
+	}
+}
+
+// mayShow tells whether a picture may go now, to a client of ours or any other that answers pings. The lock is held.
+func (v *Viewer) mayShow(now time.Duration) bool {
+	if v.drain.on && now-v.drain.since > drainPatience {
+		v.drain.on = false
+	}
+	if v.credit.deaf {
+		return true
+	}
+	if v.drain.on || !v.credit.MaySend() {
+		return false
+	}
+	oldest, flying := v.credit.oldest()
+	if !flying || v.credit.thin > 1 { // plenty
+		return true
+	}
+	if v.link.Overdue(now, oldest.at, oldest.bytes) {
+		return false // its pong looks again
+	}
+	if at := v.link.NotBefore(now, v.credit.open); at > now {
+		v.wakeAt(at)
+		return false
+	}
+	return true
+}
+
+// wakeAt has Run look again then. The lock is held.
+func (v *Viewer) wakeAt(at time.Duration) {
+	if at > 0 && (v.due == 0 || at < v.due) {
+		v.due = at
+		v.signal()
+	}
+}
+
+// measured takes what the last pong tells of the connection. The lock is held.
+func (v *Viewer) measured(now time.Duration) {
+	a := v.credit.acked
+	v.link.Pong(now, now-a.at)
+	if a.bytes > 0 {
+		v.link.Acked(now, a.at, a.bytes, a.waited)
+	}
+	if v.drain.on && a.number == v.drain.number {
+		v.drain.on = false
+	}
+	v.credit.w = v.link.Window(now, v.rate())
+}
+
+// rate is the pictures a second of all streams together. The lock is held.
+func (v *Viewer) rate() (fps float64) {
+	for _, l := range v.lanes {
+		fps += l.rate()
+	}
+	return fps
+}
+
+// Fare is how a stream fares on a viewer's connection.
+type Fare struct {
+	Rung   int // it should be on
+	Reason adapt.Reason
+	// Known tells whether the connection's rate is known; where it is not, Budget and Rate mean nothing.
+	Known  bool
+	Budget float64 // bytes a picture
+	Rate   float64 // bytes a second
+	Wait   time.Duration
+	Window int
+}
+
+// Adapt looks at how a stream fares and says which rung it should be on; fixed, if not negative, is what the client
+// has chosen itself. The hub calls it four times a second with what it knows of the stream.
+func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	l := v.find(channel)
+	if l == nil {
+		return Fare{}
+	}
+	now := v.now()
+	view.FPS = v.rate()
+	if v.format.WebSocket() && !v.credit.deaf {
+		view.Rate, view.RateKnown = v.link.Rate(now)
+	}
+	stalled := time.Duration(0)
+	if len(l.waiting) > 0 {
+		stalled = now - l.since
+	}
+	view.Wait = v.link.Wait(now, stalled)
+	view.OwnP80 = v.link.OwnP80(now)
+	f := Fare{Known: view.RateKnown && view.FPS > 0, Rate: view.Rate, Wait: view.Wait, Window: v.credit.w}
+	if f.Known {
+		f.Budget = view.Fit()
+	}
+	if fixed >= 0 {
+		l.choice = adapt.Choice{Rung: fixed}
+	} else {
+		l.choice, f.Reason = l.choice.Next(now, view)
+	}
+	f.Rung = l.choice.Rung
+	return f
+}
+
+// Painted takes a client's report of what it showed of a stream.
+func (v *Viewer) Painted(channel uint16, decoded int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if l := v.find(channel); l != nil {
+		l.paint.Report(v.now(), decoded, l.frames)
+	}
+}
