@@ -7,6 +7,7 @@ const (
 	paintShort  = 0.9  // of what was sent; below it the client cannot keep up
 	paintMargin = 1.1  // of what it paints is sent
 	paintLeast  = 1.0  // frames a second
+	paintSlack  = 2    // pictures that may lie between their pong and their report
 	paintRise   = 1.15 // a second, while it keeps up
 )
 
@@ -18,14 +19,15 @@ type Paint struct {
 }
 
 type painted struct {
-	at   time.Duration
-	n    int
-	sent uint64
+	at  time.Duration
+	n   int
+	got uint64
 }
 
-// Report hears that n frames were painted since the last report; sent is how many were sent so far.
-func (p *Paint) Report(at time.Duration, n int, sent uint64) {
-	p.reports = append(dropBefore(p.reports, func(r painted) bool { return at-r.at > paintOver }), painted{at, n, sent})
+// Report hears that n frames were painted since the last report; got is how many the client has acknowledged so far:
+// what is still on its way is not the client's to paint.
+func (p *Paint) Report(at time.Duration, n int, got uint64) {
+	p.reports = append(dropBefore(p.reports, func(r painted) bool { return at-r.at > paintOver }), painted{at, n, got})
 	first := p.reports[0]
 	span := (at - first.at).Seconds()
 	if span < (paintOver / 2).Seconds() {
@@ -35,9 +37,10 @@ func (p *Paint) Report(at time.Duration, n int, sent uint64) {
 	for _, r := range p.reports[1:] {
 		total += r.n
 	}
-	rate, given := float64(total)/span, float64(sent-first.sent)/span
+	given := float64(got - first.got)
+	rate := float64(total) / span
 	switch {
-	case given > paintLeast && rate < paintShort*given:
+	case float64(total+paintSlack) < paintShort*given:
 		p.cap = max(paintMargin*rate, paintLeast)
 		p.reports = p.reports[len(p.reports)-1:]
 		p.raised = at

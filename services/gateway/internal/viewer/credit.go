@@ -40,6 +40,7 @@ type sent struct {
 	bytes  int // 0: a bare ping
 	pinged bool
 	waited time.Duration // for credit, in an empty slot
+	lane   *lane         // of a picture
 }
 
 type delay struct {
@@ -60,8 +61,8 @@ func (c *credit) WantsPing() bool { return !c.MaySend() && c.pings == 0 }
 func (c *credit) PingNext() bool { return c.since >= c.thin }
 
 // Sent books a picture of so many bytes.
-func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool, waited time.Duration) {
-	c.push(sent{number, at, max(bytes, 1), pinged, waited})
+func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool, waited time.Duration, l *lane) {
+	c.push(sent{number, at, max(bytes, 1), pinged, waited, l})
 	c.since++
 	if pinged {
 		c.since = 1
@@ -91,6 +92,7 @@ func (c *credit) push(s sent) {
 
 func (c *credit) pop() {
 	s := c.flight[c.first]
+	c.flight[c.first].lane = nil // an ended stream must not be kept alive
 	c.first = (c.first + 1) % maxFlight
 	c.n--
 	if s.bytes > 0 {
@@ -116,6 +118,9 @@ func (c *credit) Pong(number uint64, at time.Duration) bool {
 	s := c.flight[(c.first+i)%maxFlight]
 	c.acked = s
 	for range i + 1 {
+		if l := c.flight[c.first].lane; l != nil {
+			l.acked++
+		}
 		c.pop()
 	}
 	took := at - s.at

@@ -31,7 +31,7 @@ func (s *sender) send(n int) int {
 		}
 		s.number++
 		ping := s.PingNext()
-		s.Sent(s.number, s.at, 24_000, ping, 0)
+		s.Sent(s.number, s.at, 24_000, ping, 0, nil)
 		if ping {
 			s.pinged = append(s.pinged, s.number)
 		}

@@ -32,6 +32,7 @@ type lane struct {
 
 	offered   uint64
 	frames    uint64
+	acked     uint64 // of them, read by the client
 	skipped   [reasons]uint64
 	lastOffer time.Duration
 	interval  time.Duration // between two offers, smoothed

@@ -144,6 +144,6 @@ func (v *Viewer) Painted(channel uint16, decoded int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if l := v.find(channel); l != nil {
-		l.paint.Report(v.now(), decoded, l.frames)
+		l.paint.Report(v.now(), decoded, l.acked)
 	}
 }

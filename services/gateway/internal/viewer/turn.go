@@ -178,7 +178,7 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 		ping := ws && (p.Sampled() || v.credit.PingNext())
 		b := p.Bytes(v.format, ping)
 		if ws {
-			v.credit.Sent(p.Number, now, len(b), ping, waited)
+			v.credit.Sent(p.Number, now, len(b), ping, waited, l)
 			v.link.Sent(now, len(b))
 		}
 		l.age = time.Duration(v.began.Add(now).UnixMicro()-p.Header.CapturedUs) * time.Microsecond
