@@ -27,6 +27,7 @@ type rival struct {
 	by       subject.By
 	instance string
 	epoch    uint64 // 0 where it doesn't own it
+	draining bool   // it is about to end, and counts as gone
 	at       time.Time
 }
 
@@ -45,10 +46,10 @@ func newClaim(by subject.By, instance string) *claim {
 	return &claim{by: by, instance: instance, rivals: map[string]rival{}}
 }
 
-// hear takes note of what another says; key tells apart who speaks. An epoch of 0 means that it is no owner (any more).
+// hear takes note of what another says; key tells apart who speaks.
 func (c *claim) hear(key string, r rival) {
 	c.newest = max(c.newest, r.epoch)
-	if r.epoch == 0 {
+	if r.epoch == 0 || r.draining {
 		delete(c.rivals, key)
 		return
 	}

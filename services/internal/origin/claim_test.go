@@ -41,11 +41,19 @@ func TestAnEpochIsNewerThanAnyHeardOf(t *testing.T) {
 	c.hear("capture.b", ownedBy(subject.Cam, "b", 0, ms(1)))
 	c.next(ms(300), nowUs, t0)
 	require.Equal(t, ahead+1, c.epoch)
+	c.hear("capture.b", rival{by: subject.Cam, instance: "b", epoch: ahead + 5, draining: true, at: ms(301)})
+	c.renew(nowUs)
+	require.Equal(t, ahead+6, c.epoch, "one that drains had an epoch too")
 	c.renew(nowUs - 3_600_000_000)
-	require.Equal(t, ahead+2, c.epoch, "a clock set back makes no epoch older")
+	require.Equal(t, ahead+7, c.epoch, "a clock set back makes no epoch older")
 }
 
 func TestAStandbyTakesOver(t *testing.T) {
+	drains := func(c *claim) {
+		r := ownedBy(subject.Cam, "b", 5, ms(400))
+		r.draining = true
+		c.hear("capture.b", r)
+	}
 	third := func(c *claim) { c.hear("capture.c", ownedBy(subject.Cam, "c", 9, ms(2000))) }
 	for name, c := range map[string]struct {
 		act  func(c *claim)
@@ -54,7 +62,8 @@ func TestAStandbyTakesOver(t *testing.T) {
 		want standing
 	}{
 		"not while the owner is heard":     {func(*claim) {}, ms(2100), t0, standby},
-		"when the owner drains":            {func(c *claim) { c.hear("capture.b", rival{}) }, ms(400), t0, owner},
+		"when the owner has it no more":    {func(c *claim) { c.hear("capture.b", rival{}) }, ms(400), t0, owner},
+		"when it says that it drains":      {drains, ms(400), t0, owner},
 		"after two seconds of silence":     {func(*claim) {}, ms(2101), t0, owner},
 		"counted from its own reconnect":   {func(*claim) {}, ms(4000), ms(2000), standby},
 		"two seconds after its reconnect":  {func(*claim) {}, ms(4001), ms(2000), owner},

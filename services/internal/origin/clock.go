@@ -37,6 +37,8 @@ const (
 	// offsetLives is how long the best measurement of a clock stands until the next best takes its place.
 	offsetLives = 10 * time.Second
 	maxOffsets  = maxPeers
+	// clockError is what two good clocks may differ over the time of one frame, µs.
+	clockError = 1000
 )
 
 // offsets knows the encoders' clocks, each by the four timestamps of the Done with the least round trip.
@@ -47,10 +49,15 @@ type offset struct {
 	at       time.Time
 }
 
-// measure takes note of a Done received at now, by this side's clock at us, of a frame sent at sentUs.
+// measure takes note of a Done received at now, by this side's clock at us, of a frame sent at sentUs. It says nothing
+// where the encoder tells no times or its clock was stepped between them.
 func (o offsets) measure(d *pb.Done, sentUs, us int64, now time.Time) {
 	there, back := d.GetReceivedUs()-sentUs, d.GetSentUs()-us
-	trip := max((us-sentUs)-(d.GetSentUs()-d.GetReceivedUs()), 0)
+	held := d.GetSentUs() - d.GetReceivedUs()
+	if d.GetReceivedUs() == 0 || held < 0 || held > us-sentUs+clockError {
+		return
+	}
+	trip := max((us-sentUs)-held, 0)
 	old, known := o[d.GetEncoder()]
 	if known && trip > old.trip && now.Sub(old.at) < offsetLives || !known && len(o) >= maxOffsets {
 		return

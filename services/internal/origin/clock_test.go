@@ -34,8 +34,16 @@ func TestOffsetsOfClocks(t *testing.T) {
 	o.measure(&pb.Done{Encoder: "a", ReceivedUs: 7000, SentUs: 7000}, 1000, 2000, ms(10_002))
 	require.EqualValues(t, 5500, o.list(ms(10_002))[0].GetOffsetUs(), "clocks drift: the best is not for ever")
 	require.Empty(t, o.list(ms(60_000)))
+	for name, d := range map[string]*pb.Done{
+		"no times":                         {Encoder: "a"},
+		"set back while it had the frame":  {Encoder: "a", ReceivedUs: 5000, SentUs: 4000},
+		"put ahead while it had the frame": {Encoder: "a", ReceivedUs: 5000, SentUs: 900_000},
+	} {
+		o.measure(d, 1000, 3600, ms(60_000))
+		require.Empty(t, o.list(ms(60_000)), name)
+	}
 	for n := range 2 * maxOffsets {
-		o.measure(&pb.Done{Encoder: string(rune(n))}, 1, 2, t0)
+		o.measure(&pb.Done{Encoder: string(rune(n)), ReceivedUs: 1, SentUs: 1}, 1, 2, t0)
 	}
 	require.Len(t, o, maxOffsets)
 }

@@ -20,6 +20,9 @@ const (
 	// notWaiting is how long a frame may lie in an encoder for it to count as one with idle workers.
 	notWaiting = 5 * time.Millisecond
 	probeEvery = time.Second
+	// tryAgain is after how long an encoder that nobody listened for gets a frame again: one that starts is heard of
+	// before the server knows its subscription, and a refused frame costs nothing, for it is handed on.
+	tryAgain = 150 * time.Millisecond
 
 	maxPeers   = 256
 	maxWorkers = 1024 // of one encoder; a forged Status must not open the flood gates
@@ -32,11 +35,10 @@ const (
 // frameID names a frame of this stream.
 type frameID struct{ epoch, sequence uint64 }
 
-// sent is a frame at an encoder: when it went there, and that by the origin's clock.
+// sent is a frame at an encoder, and when it went there.
 type sent struct {
 	frameID
 	at time.Time
-	us int64
 }
 
 // doubt says why an encoder gets no frames for now.
@@ -44,8 +46,8 @@ type doubt uint8
 
 const (
 	trusted doubt = iota
-	silent        // it did not answer in time: until it answers a probe
-	refused       // nobody listened: until it answers a probe or is heard again
+	silent        // it did not answer in time: until it answers, be it a probe
+	refused       // nobody listened: for tryAgain, or until it is heard again
 )
 
 // peer is an encoder, as one origin knows it.
@@ -112,10 +114,10 @@ func (c *credit) hear(name string, run uint64, workers int, draining bool, at ti
 }
 
 // pick chooses who gets the next frame: fewest open, then not waiting, then longest since its last Done, then by name.
-func (c *credit) pick() (name string, ok bool) {
+func (c *credit) pick(now time.Time) (name string, ok bool) {
 	var best *peer
 	for _, p := range c.peers {
-		if p.doubt == trusted && !p.draining && len(p.open) < p.workers && (best == nil || p.before(best)) {
+		if p.takes(now) && (best == nil || p.before(best)) {
 			best = p
 		}
 	}
@@ -123,6 +125,14 @@ func (c *credit) pick() (name string, ok bool) {
 		return "", false
 	}
 	return best.name, true
+}
+
+// takes tells whether a frame may be sent to it now.
+func (p *peer) takes(now time.Time) bool {
+	if p.doubt == silent || p.doubt == refused && now.Sub(p.doubted) < tryAgain {
+		return false
+	}
+	return !p.draining && len(p.open) < p.workers
 }
 
 func (p *peer) before(q *peer) bool {
@@ -166,12 +176,14 @@ func (c *credit) done(d *pb.Done, now time.Time) answered {
 	if i := slices.IndexFunc(p.late, is); i >= 0 {
 		p.learn(now, now.Sub(p.late[i].at))
 		p.late = slices.Delete(p.late, i, i+1)
+		p.doubt = trusted // slow, not gone; and now it is known how slow
 		return answered{}
 	}
 	i := slices.IndexFunc(p.open, is)
 	if i < 0 {
 		return answered{}
 	}
+	p.doubt = trusted
 	a := answered{sent: p.open[i], booked: true, took: now.Sub(p.open[i].at)}
 	p.open = slices.Delete(p.open, i, i+1)
 	p.lastDone = now
@@ -223,7 +235,6 @@ func (c *credit) nobody(name string, now time.Time) (lost []frameID) {
 		return nil
 	}
 	p.doubt, p.doubted = refused, now
-	p.lastPing = now
 	return p.lose(nil)
 }
 
@@ -246,8 +257,7 @@ func (c *credit) tick(now, since time.Time) (lost []frameID) {
 		}
 		if age := now.Sub(p.open[0].at); age > patience && age > p.usual(now)+patience {
 			lost = p.lose(lost)
-			p.doubt, p.doubted = silent, now
-			p.lastPing = time.Time{}
+			p.doubt, p.lastPing = silent, time.Time{}
 		}
 	}
 	if since.IsZero() {
@@ -263,10 +273,10 @@ func (c *credit) tick(now, since time.Time) (lost []frameID) {
 	return lost
 }
 
-// probes names the encoders that are to be asked now whether they are there.
+// probes names the encoders that let a frame's time pass and are to be asked now whether they are there.
 func (c *credit) probes(now time.Time) (names []string) {
 	for _, p := range c.peers {
-		if p.doubt != trusted && !p.draining && now.Sub(p.lastPing) >= probeEvery {
+		if p.doubt == silent && !p.draining && now.Sub(p.lastPing) >= probeEvery {
 			p.lastPing = now
 			names = append(names, p.name)
 		}

@@ -28,15 +28,18 @@ func staffed(workers int, names ...string) *credit {
 func (c *credit) give(t *testing.T, name string, sequence uint64, at time.Time) {
 	t.Helper()
 	require.NotNil(t, c.peer(name))
-	c.sent(name, sent{id(sequence), at, at.UnixMicro()})
+	c.sent(name, sent{id(sequence), at})
 }
 
 func doneOf(name string, sequence uint64) *pb.Done {
 	return &pb.Done{Encoder: name, Run: 1, Epoch: testEpoch, Sequence: sequence, Fate: pb.Fate_FATE_ENCODED}
 }
 
-func picked(c *credit) string {
-	name, _ := c.pick()
+// picked is who gets a frame ten seconds after the tests' start, when nobody's refusal is new.
+func picked(c *credit) string { return pickedAt(c, ms(10_000)) }
+
+func pickedAt(c *credit, at time.Time) string {
+	name, _ := c.pick(at)
 	return name
 }
 
@@ -91,7 +94,7 @@ func TestThereIsRoomWhileFewerAreOpenThanWorkers(t *testing.T) {
 	c.give(t, "a", 1, t0)
 	require.Equal(t, "a", picked(c))
 	c.give(t, "a", 2, t0)
-	_, ok := c.pick()
+	_, ok := c.pick(ms(1))
 	require.False(t, ok)
 	require.True(t, c.done(doneOf("a", 1), ms(3)).booked)
 	require.Equal(t, "a", picked(c))
@@ -158,12 +161,26 @@ func TestOneThatTimedOutIsProbedUntilItAnswers(t *testing.T) {
 	require.Equal(t, []string{"a"}, c.probes(ms(1501)))
 	c.hear("a", 1, 1, false, ms(1600))
 	require.Empty(t, picked(c), "its Status is no answer")
-	require.False(t, c.done(doneOf("a", 1), ms(1700)).booked, "too late for the book")
-	require.Empty(t, picked(c))
+	c.done(&pb.Done{Encoder: "a", Run: 2, Fate: pb.Fate_FATE_PROBE}, ms(1700))
+	require.Empty(t, picked(c), "another run's is none either")
 	c.done(&pb.Done{Encoder: "a", Run: 1, Fate: pb.Fate_FATE_PROBE}, ms(1800))
 	require.Equal(t, "a", picked(c))
 	require.Empty(t, c.probes(ms(9000)))
-	require.Equal(t, 1700*time.Millisecond, c.peer("a").usual(ms(1800)), "a late Done teaches its usual time")
+}
+
+func TestALateDoneIsNotBookedButTeaches(t *testing.T) {
+	c := staffed(1, "a")
+	c.give(t, "a", 1, t0)
+	require.Len(t, c.tick(ms(501), t0), 1)
+	require.False(t, c.done(doneOf("a", 1), ms(700)).booked, "its credit was returned before")
+	require.Equal(t, "a", picked(c), "it answers")
+	require.Empty(t, c.probes(ms(1501)))
+	require.Equal(t, 700*time.Millisecond, c.peer("a").usual(ms(700)))
+	c.give(t, "a", 2, ms(800))
+	require.Empty(t, c.tick(ms(800+950), t0), "it is waited for as long as it takes")
+	require.Equal(t, []frameID{id(2)}, c.tick(ms(800+951), t0))
+	c.done(doneOf("a", 1), ms(1800))
+	require.Empty(t, picked(c), "a duplicate of a late one is no answer")
 }
 
 func TestAProbesAnswerIsNoFramesAnswer(t *testing.T) {
@@ -182,14 +199,21 @@ func TestWhereNobodyListensCreditReturnsAtOnce(t *testing.T) {
 	require.True(t, c.holds("a", id(2)))
 	require.Equal(t, []frameID{id(1), id(2)}, c.nobody("a", ms(1)))
 	require.False(t, c.holds("a", id(2)))
-	require.Equal(t, "b", picked(c))
+	require.Equal(t, "b", pickedAt(c, ms(1)))
 	require.Empty(t, c.nobody("x", ms(1)))
-	require.Empty(t, c.probes(ms(900)))
-	require.Equal(t, []string{"a"}, c.probes(ms(1001)))
+	require.Empty(t, c.probes(ms(5000)), "it is not asked: a frame will tell")
 	c.hear("a", 1, 2, false, ms(0))
-	require.Equal(t, "b", picked(c), "said before")
-	c.hear("a", 1, 2, false, ms(1100))
-	require.Equal(t, "a", picked(c), "it is there again")
+	require.Equal(t, "b", pickedAt(c, ms(2)), "what it said before is no news")
+	require.Equal(t, "b", pickedAt(c, ms(150)))
+	require.Equal(t, "a", pickedAt(c, ms(151)), "it is tried again")
+	c.nobody("a", ms(152))
+	require.Equal(t, "b", pickedAt(c, ms(153)))
+	c.hear("a", 1, 2, false, ms(154))
+	require.Equal(t, "a", pickedAt(c, ms(155)), "it was heard again")
+	c.nobody("a", ms(160))
+	c.give(t, "a", 3, ms(310))
+	require.True(t, c.done(doneOf("a", 3), ms(311)).booked)
+	require.Equal(t, trusted, c.peer("a").doubt)
 }
 
 func TestANewRunKnowsNothingOfTheOldOnesFrames(t *testing.T) {
@@ -249,9 +273,9 @@ func TestPickingAllocatesNothing(t *testing.T) {
 	at := t0
 	step := func() {
 		at = at.Add(33 * time.Millisecond)
-		name, _ := c.pick()
+		name, _ := c.pick(at)
 		d.Encoder = name
-		c.sent(name, sent{id(1), at, 0})
+		c.sent(name, sent{id(1), at})
 		c.done(d, at.Add(time.Millisecond))
 		c.tick(at, t0)
 		for _, p := range c.peers {

@@ -89,6 +89,7 @@ func TestFramesAreThinnedEvenly(t *testing.T) {
 		"two of three":    {30, 20, 200, 2},
 		"more than there": {30, 60, 300, 1},
 		"as many":         {30, 30, 300, 1},
+		"one fewer":       {30, 29, 290, 2},
 		"one a second":    {30, 1, 10, 30},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,7 +44,7 @@ func (o *Origin) hearDone(m bus.Msg, at time.Time) {
 		return
 	}
 	o.meters.answered(a.took)
-	o.offsets.measure(d, a.us, o.clock.us(at), at)
+	o.offsets.measure(d, o.clock.us(a.at), o.clock.us(at), at)
 	if a.epoch == o.claim.epoch {
 		o.book.answer(d.GetFate())
 	}
@@ -99,9 +99,9 @@ func (o *Origin) hearStatus(s *pb.Status, at time.Time) {
 	if e := s.GetEncoder(); e != nil {
 		o.lose(o.credit.hear(s.GetInstance(), s.GetRun(), int(e.GetWorkers()), s.GetDraining(), at))
 	}
-	r := rival{instance: s.GetInstance(), at: at}
+	r := rival{instance: s.GetInstance(), draining: s.GetDraining(), at: at}
 	for _, st := range s.GetStreams() {
-		if st.GetName() != o.cfg.Stream || s.GetDraining() {
+		if st.GetName() != o.cfg.Stream {
 			continue
 		}
 		r.epoch, r.by = st.GetEpoch(), subject.Cam

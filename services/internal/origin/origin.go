@@ -261,11 +261,11 @@ func (o *Origin) decide(now time.Time) bool {
 		o.claim.renew(o.clock.us(now))
 		changed = true
 	}
-	before := o.claim.standing
+	before, last := o.claim.standing, o.claim.epoch
 	if o.claim.next(now, o.clock.us(now), o.listening) {
 		changed = true
 		if before == owner {
-			o.endEpoch(old)
+			o.endEpoch(last)
 		}
 	}
 	standing, epoch, other := o.claim.standing, o.claim.epoch, o.claim.ownerName()

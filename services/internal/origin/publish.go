@@ -37,7 +37,7 @@ func (o *Origin) serve() {
 	}
 	to, picked := "", false
 	if p.jpeg {
-		to, picked = o.credit.pick()
+		to, picked = o.credit.pick(now)
 	}
 	copyRaw := p.raw
 	p.raw = false
@@ -85,7 +85,7 @@ func (o *Origin) send(p *picture, to string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.credit.sent(to, sent{p.id(), at, o.clock.us(at)})
+	o.credit.sent(to, sent{p.id(), at})
 	if !p.again {
 		o.book.waiting--
 		o.book.published++

@@ -200,6 +200,8 @@ func (c *coder) take(m bus.Msg) {
 	for range 2 { // a duplicate must not count
 		_ = c.bus.Data.Send(m.Reply, d)
 	}
+	// Nor must the answer of a JetStream stream over raw.
+	_ = c.bus.Data.Publish(bus.Msg{Subject: m.Reply, Data: []byte(`{"stream":"RAW","seq":7}`)})
 }
 
 func (c *coder) newest() (bus.Msg, frame.Header, error) {

@@ -80,7 +80,7 @@ func (p *plant) run() (shown float64) {
 func (p *plant) hand(sequence uint64, now time.Duration) bool {
 	to := p.workers[p.rand.IntN(len(p.workers))]
 	if p.credit != nil {
-		name, ok := p.credit.pick()
+		name, ok := p.credit.pick(t0.Add(now))
 		if !ok {
 			return false
 		}
