@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"time"
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
@@ -40,8 +41,8 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 		v.Notice(notice(name, "malformed", "rung: want auto, full, half, quarter or off"))
 		return
 	}
-	if fps := sel.GetMaxFps(); fps < 0 || fps > MaxFPS {
-		v.Notice(notice(name, "malformed", "max fps: want 0 to 240"))
+	if fps := sel.GetMaxFps(); fps != 0 && !ValidFPS(fps) {
+		v.Notice(notice(name, "malformed", fmt.Sprintf("max fps: want %v to %v, or 0 for all", MinFPS, MaxFPS)))
 		return
 	}
 	h.mu.Lock()
@@ -54,8 +55,14 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 	h.Attach(v, name, viewer.Tuning{MaxFPS: sel.GetMaxFps(), Hidden: sel.GetHidden()})
 }
 
-// MaxFPS is the highest rate that can be asked for.
-const MaxFPS = 240
+// MinFPS and MaxFPS bound the rate that can be asked for.
+const (
+	MinFPS = 0.1
+	MaxFPS = 240
+)
+
+// ValidFPS tells whether a rate can be asked for; NaN cannot.
+func ValidFPS(fps float64) bool { return fps >= MinFPS && fps <= MaxFPS }
 
 // Painted is what a viewer showed. It makes Hub a viewer.Commands.
 func (h *Hub) Painted(*viewer.Viewer, *pb.Painted) {
