@@ -1,10 +1,9 @@
-// Package capture is the capture service: for each source a stream of its own, that a broken neighbour never disturbs.
+// Package capture is the capture service: for each source a stream of its own, which a broken neighbour never disturbs.
 package capture
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
+	"time"
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
@@ -14,23 +13,26 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// sampleEvery is how far apart a stream's traced frames are, where no sampler is set.
+const sampleEvery = time.Second
+
 // Deps of a capture service.
 type Deps struct{ service.Deps }
 
-// Run captures until ctx ends, says that it drains, and leaves nothing running but calls into OpenCV that do not
-// return.
+// Run captures until ctx ends. It says so to all, waits a moment for what encoders still have, and leaves nothing
+// running but calls into OpenCV that do not return.
 func Run(ctx context.Context, cfg Settings, d Deps) error {
 	specs, err := cfg.specs()
 	if err != nil {
-		return fmt.Errorf("sources: %w", err)
+		return err
 	}
 	origins := make([]*origin.Origin, len(specs))
 	for i, spec := range specs {
 		origins[i] = origin.New(origin.Config{
 			Stream: spec.Name, By: subject.Cam, Source: spec.Redacted(), Always: spec.Always,
+			Width: spec.Width, Height: spec.Height, FPS: spec.FPS,
 		}, origin.Deps{
-			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer,
-			Tracing: d.Tracing, SampleAll: d.SampleAll,
+			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sample: sampler(d.Deps),
 		})
 	}
 	d.Roster.SetFill(func(s *pb.Status) {
@@ -38,12 +40,36 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 			s.Streams = append(s.Streams, o.StreamStatus())
 		}
 	})
-	defer d.Roster.Drain()
 	g, ctx := errgroup.WithContext(ctx)
 	for i, spec := range specs {
-		d.Log.Info("source", slog.String("stream", spec.Name), slog.String("url", spec.Redacted()))
 		g.Go(func() error { return origins[i].Run(ctx) })
 		g.Go(func() error { return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log}) })
 	}
-	return g.Wait()
+	g.Go(func() error {
+		<-ctx.Done()
+		d.Roster.Drain() // others may take over
+		return nil
+	})
+	err = g.Wait()
+	d.Roster.Drain() // closes the books
+	return err
+}
+
+// sampler decides which of a stream's frames are traced: none where spans go nowhere, all where a sampler of the
+// tracer's decides, else one a second.
+func sampler(d service.Deps) func(time.Time) bool {
+	switch {
+	case !d.Tracing:
+		return nil
+	case d.SampleAll:
+		return func(time.Time) bool { return true }
+	}
+	var next time.Time
+	return func(now time.Time) bool {
+		if now.Before(next) {
+			return false
+		}
+		next = now.Add(sampleEvery)
+		return true
+	}
 }

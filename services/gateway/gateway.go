@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,13 +16,16 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/hub"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/service"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = time.Minute
+	answerTimeout = 30 * time.Second
 	maxHeader     = 16 << 10
+	ending        = "the gateway is ending"
 	// endWithin bounds the end once all viewers have been told.
 	endWithin = 4 * time.Second
 )
@@ -40,20 +43,24 @@ type gateway struct {
 	d   Deps
 	hub *hub.Hub
 
-	draining atomic.Bool
-	admitted admission
+	draining atomic.Bool // refuses viewers
+	ending   atomic.Bool // closes those there are
+	admitted admission   // every viewer's handler and goroutine has a place until it has ended
+	refused  metric.Int64Counter
 	ids      atomic.Uint64
-
-	// Viewers outlive Run's context: they are closed one by one.
-	life  context.Context
-	mu    sync.Mutex
-	count sync.WaitGroup // of viewers; Add only under mu and while not closed
-	shut  bool
 }
 
 // Run serves until ctx ends, then drains: new viewers are refused, those there are told and closed, and everything
 // ends within 5 s of that.
 func Run(ctx context.Context, cfg Settings, d Deps) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	refused, err := d.Meter.Int64Counter("framebus.gateway.refused", metric.WithUnit("{viewer}"),
+		metric.WithDescription("Viewers that were refused, by HTTP status."))
+	if err != nil {
+		return fmt.Errorf("gateway metrics: %w", err)
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for viewers: %w", err)
@@ -64,14 +71,17 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 			return errors.Join(fmt.Errorf("listen for sized clients: %w", err), l.Close())
 		}
 	}
+	// Viewers outlive ctx: they are closed one by one.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	gw := &gateway{cfg: cfg, d: d, life: life, admitted: admission{limit: int64(cfg.MaxClients)}, hub: hub.New(hub.Deps{
-		Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter,
-	})}
+	gw := &gateway{cfg: cfg, d: d, refused: refused, admitted: admission{limit: cfg.MaxClients}}
+	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter})
 	d.Roster.SetFill(gw.fill)
 	server := &http.Server{
-		Handler: gw.routes(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: gw.routes(), BaseContext: func(net.Listener) context.Context { return life }, MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		WriteTimeout: answerTimeout, // of answers that end; viewers have their own
+		ErrorLog:     slog.NewLogLogger(d.Log.Handler(), slog.LevelDebug),
 		// WebSocket and MJPEG take connections over, which HTTP/2 has none of.
 		TLSNextProto: noHTTP2,
 	}
@@ -79,7 +89,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	g.Go(func() error { return gw.hub.Run(life) })
 	g.Go(func() error { return gw.serve(server, l) })
 	if sized != nil {
-		g.Go(func() error { return gw.serveSized(sized) })
+		g.Go(func() error { return gw.serveSized(life, sized) })
 	}
 	g.Go(func() error {
 		<-gctx.Done()
@@ -123,31 +133,17 @@ func (gw *gateway) ready() error {
 // newID is a viewer's name, unique in this gateway's run.
 func (gw *gateway) newID() string { return fmt.Sprintf("v%d", gw.ids.Add(1)) }
 
-// enter counts a viewer in, or refuses it because the gateway is ending.
-func (gw *gateway) enter() bool {
-	gw.mu.Lock()
-	defer gw.mu.Unlock()
-	if gw.shut {
-		return false
-	}
-	gw.count.Add(1)
-	return true
-}
-
-// show runs a viewer of a stream to its end, on the caller's goroutine.
-func (gw *gateway) show(v *viewer.Viewer, stream string, w hub.Wish) {
-	if !gw.enter() {
-		v.Close(closeGoingAway, "this gateway is ending", true)
-		_ = v.Run(gw.life)
-		return
-	}
-	defer gw.count.Done()
+// show runs a viewer of a stream to its end, on the caller's goroutine. The viewer has its place.
+func (gw *gateway) show(ctx context.Context, v *viewer.Viewer, stream string, w hub.Wish) {
 	gw.greet(v, stream)
 	defer gw.hub.Detach(v)
-	if !gw.hub.Attach(v, stream, w) {
+	switch attached := gw.hub.Attach(v, stream, w); {
+	case gw.ending.Load(): // set before drain looks at who is attached
+		v.Close(closeGoingAway, ending, true)
+	case !attached:
 		v.Close(closeTryLater, "the stream "+stream+" has gone", true)
 	}
-	if err := v.Run(gw.life); err != nil {
+	if err := v.Run(ctx); err != nil {
 		gw.d.Log.Info("viewer ended", "viewer", v.ID(), "reason", err)
 	}
 }
@@ -159,7 +155,7 @@ func (gw *gateway) greet(v *viewer.Viewer, stream string) {
 		Viewer: v.ID(), Gateway: who.Instance, Version: who.Version, Channels: gw.channels(stream),
 		Rungs:      []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
 		MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: maxMessage,
-		NowUs: time.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
+		NowUs: gw.hub.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
 	}}})
 	gw.hub.Greet(v, stream)
 }
@@ -183,18 +179,17 @@ func (gw *gateway) drain(server *http.Server, sized net.Listener) {
 	if gw.cfg.DrainDelay > 0 {
 		time.Sleep(gw.cfg.DrainDelay) // load balancers take that long to hear of it
 	}
+	ended := gw.admitted.close()
 	viewers := gw.hub.Viewers()
 	for i, v := range viewers {
 		if gw.cfg.DrainSpread > 0 && i > 0 {
 			time.Sleep(gw.cfg.DrainSpread / time.Duration(len(viewers)))
 		}
-		v.Close(closeGoingAway, "the gateway is ending", true)
+		v.Close(closeGoingAway, ending, true)
 	}
-	gw.mu.Lock()
-	gw.shut = true
-	gw.mu.Unlock()
-	for _, v := range gw.hub.Viewers() { // who came meanwhile
-		v.Close(closeGoingAway, "the gateway is ending", true)
+	gw.ending.Store(true)
+	for _, v := range gw.hub.Viewers() { // whose handshake was under way
+		v.Close(closeGoingAway, ending, true)
 	}
 	if sized != nil {
 		_ = sized.Close()
@@ -204,8 +199,6 @@ func (gw *gateway) drain(server *http.Server, sized net.Listener) {
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close()
 	}
-	ended := make(chan struct{})
-	go func() { gw.count.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-ctx.Done():

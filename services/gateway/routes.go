@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,6 +19,8 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/web"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/gorilla/websocket"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 )
 
 const (
@@ -29,9 +30,10 @@ const (
 	// maxMessage is what a viewer may send at once, bytes.
 	maxMessage = 64 << 10
 	// snapshotWithin is how long a snapshot may take.
+	// acceptAgain is how long a listener that failed is left alone.
+	acceptAgain    = 100 * time.Millisecond
 	snapshotWithin = 500 * time.Millisecond
 	retryAfter     = "2" // seconds
-	minFPS         = 0.1
 )
 
 var noHTTP2 = map[string]func(*http.Server, *tls.Conn, http.Handler){}
@@ -45,7 +47,7 @@ func (gw *gateway) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/viewers", gw.apiViewers)
 	later := func(what string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
-			refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})
+			gw.refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})
 		}
 	}
 	mux.HandleFunc("GET /publish", later("publishing"))
@@ -56,7 +58,20 @@ func (gw *gateway) routes() http.Handler {
 		mux.Handle("GET /metrics", gw.d.Metrics)
 	}
 	mux.Handle("/", web.Handler())
-	return mux
+	return gw.cors(mux)
+}
+
+// cors lets pages read answers whose origin may connect. Why another one may not, its page may read too.
+func (gw *gateway) cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if origin := r.Header.Get("Origin"); origin != "" {
+			w.Header().Add("Vary", "Origin")
+			if gw.cfg.allows(origin, r.Host) {
+				w.Header().Set("Access-Control-Allow-Origin", origin)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // refusal is one line that says what is wrong and what to do.
@@ -67,9 +82,13 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.what }
 
-func refuse(w http.ResponseWriter, r refusal) {
+func (gw *gateway) refuse(w http.ResponseWriter, r refusal) {
+	gw.refused.Add(context.Background(), 1, metric.WithAttributes(attribute.Int("http.response.status_code", r.status)))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	if r.status == http.StatusForbidden {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+	}
 	if r.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
@@ -115,34 +134,45 @@ func (gw *gateway) asked(q url.Values, stream string) (wish, error) {
 	}
 	if s := q.Get("max_fps"); s != "" {
 		fps, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(fps) || fps < minFPS || fps > hub.MaxFPS {
-			return bad(fmt.Sprintf("max_fps %.20q", s), fmt.Sprintf("max_fps is %v to %v", minFPS, hub.MaxFPS))
+		if err != nil || !hub.ValidFPS(fps) {
+			return bad(fmt.Sprintf("max_fps %.20q", s), fmt.Sprintf("max_fps is %v to %v", hub.MinFPS, hub.MaxFPS))
 		}
 		out.Tuning.MaxFPS = fps
 	}
 	name, _, ok := gw.hub.Find(stream)
 	if !ok {
-		if stream == "" {
-			return out, refusal{http.StatusNotFound, "there is no stream yet", "start a capture"}
-		}
-		return out, refusal{http.StatusNotFound, fmt.Sprintf("there is no stream %.64q", stream),
-			"GET /api/v1/streams lists those there are"}
+		return out, gw.unknown(stream)
 	}
 	out.stream = name
 	return out, nil
 }
 
+// unknown is the refusal of a stream that is not known. As long as the bus has not been there long enough for its owner
+// to be heard, that says nothing of the stream.
+func (gw *gateway) unknown(stream string) refusal {
+	if err := gw.d.Ready(); err != nil {
+		return refusal{http.StatusServiceUnavailable, "the streams are not known yet: " + err.Error(), "try again"}
+	}
+	if stream == "" {
+		return refusal{http.StatusNotFound, "there is no stream yet", "start a capture"}
+	}
+	return refusal{http.StatusNotFound, fmt.Sprintf("there is no stream %.64q", stream),
+		"GET /api/v1/streams lists those there are"}
+}
+
+var foreign = refusal{http.StatusForbidden, "pages of this origin may not connect",
+	"add its host to FRAMEBUS_ALLOWED_ORIGINS"}
+
 // admit checks a viewer's request and takes a place for it, or answers with the refusal. The caller gives the place
-// back.
-func (gw *gateway) admit(w http.ResponseWriter, r *http.Request, stream string) (wish, bool) {
+// back. Who only asks takes none: it must not cost a viewer its own.
+func (gw *gateway) admit(w http.ResponseWriter, r *http.Request, stream string, onlyAsks bool) (wish, bool) {
 	wi, err := gw.asked(r.URL.Query(), stream)
 	switch {
 	case !gw.cfg.allows(r.Header.Get("Origin"), r.Host):
-		err = refusal{http.StatusForbidden, "pages of this origin may not connect",
-			"add its host to FRAMEBUS_ALLOWED_ORIGINS"}
+		err = foreign
 	case gw.draining.Load():
 		err = refusal{http.StatusServiceUnavailable, "this gateway is ending", "try again"}
-	case err == nil && !gw.admitted.enter():
+	case err == nil && (onlyAsks && gw.admitted.full() || !onlyAsks && !gw.admitted.enter()):
 		err = refusal{http.StatusServiceUnavailable, fmt.Sprintf("the gateway is full: %d viewers", gw.cfg.MaxClients),
 			"try again later, or raise FRAMEBUS_MAX_CLIENTS"}
 	}
@@ -153,13 +183,13 @@ func (gw *gateway) admit(w http.ResponseWriter, r *http.Request, stream string) 
 	if !errors.As(err, &no) {
 		no = refusal{http.StatusBadRequest, err.Error(), ""}
 	}
-	refuse(w, no)
+	gw.refuse(w, no)
 	return wi, false
 }
 
 func (gw *gateway) options(wi wish) viewer.Options {
 	return viewer.Options{
-		ID: gw.newID(), Sized: wi.sized, Smooth: wi.smooth, Numbers: gw.hub.Numbers(), Commands: gw.hub,
+		ID: gw.newID(), Began: gw.hub.Now(), Sized: wi.sized, Smooth: wi.smooth, Numbers: gw.hub.Numbers(), Commands: gw.hub,
 		CheckOrigin: func(*http.Request) bool { return true }, // admit has checked it
 	}
 }
@@ -169,7 +199,7 @@ func (gw *gateway) ws(w http.ResponseWriter, r *http.Request) {
 		gw.explain(w, r)
 		return
 	}
-	wi, ok := gw.admit(w, r, "")
+	wi, ok := gw.admit(w, r, "", false)
 	if !ok {
 		return
 	}
@@ -179,28 +209,32 @@ func (gw *gateway) ws(w http.ResponseWriter, r *http.Request) {
 		gw.d.Log.Debug("handshake failed", "error", err)
 		return
 	}
-	gw.show(v, wi.stream, wi.Wish)
+	gw.show(r.Context(), v, wi.stream, wi.Wish)
 }
 
 // explain answers what a page cannot see: why its handshake was refused, or else the stream's state.
 func (gw *gateway) explain(w http.ResponseWriter, r *http.Request) {
-	wi, ok := gw.admit(w, r, "")
+	wi, ok := gw.admit(w, r, "", true)
 	if !ok {
 		return
 	}
-	gw.admitted.leave()
 	for _, s := range gw.hub.Streams() {
 		if s.Name == wi.stream {
 			reply(w, gw.streamJSON(s))
 			return
 		}
 	}
-	refuse(w, refusal{http.StatusNotFound, "the stream has gone", "GET /api/v1/streams lists those there are"})
+	gw.refuse(w, refusal{http.StatusNotFound, "the stream has gone", "GET /api/v1/streams lists those there are"})
 }
 
 func (gw *gateway) mjpeg(w http.ResponseWriter, r *http.Request) {
-	wi, ok := gw.admit(w, r, r.PathValue("stream"))
+	head := r.Method == http.MethodHead
+	wi, ok := gw.admit(w, r, r.PathValue("stream"), head)
 	if !ok {
+		return
+	}
+	if head {
+		w.Header().Set("Content-Type", viewer.MultipartType)
 		return
 	}
 	defer gw.admitted.leave()
@@ -209,13 +243,17 @@ func (gw *gateway) mjpeg(w http.ResponseWriter, r *http.Request) {
 		gw.d.Log.Debug("mjpeg refused", "error", err)
 		return
 	}
-	gw.show(v, wi.stream, wi.Wish)
+	gw.show(r.Context(), v, wi.stream, wi.Wish)
 }
 
 func (gw *gateway) snapshot(w http.ResponseWriter, r *http.Request) {
 	name, ok := strings.CutSuffix(r.PathValue("file"), ".jpg")
 	if !ok {
-		refuse(w, refusal{http.StatusNotFound, "a snapshot is named after its stream", "GET /snapshot/NAME.jpg"})
+		gw.refuse(w, refusal{http.StatusNotFound, "a snapshot is named after its stream", "GET /snapshot/NAME.jpg"})
+		return
+	}
+	if !gw.cfg.allows(r.Header.Get("Origin"), r.Host) {
+		gw.refuse(w, foreign)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), snapshotWithin)
@@ -223,11 +261,10 @@ func (gw *gateway) snapshot(w http.ResponseWriter, r *http.Request) {
 	p, err := gw.hub.Snapshot(ctx, name)
 	switch {
 	case errors.Is(err, hub.ErrUnknown):
-		refuse(w, refusal{http.StatusNotFound, fmt.Sprintf("there is no stream %.64q", name),
-			"GET /api/v1/streams lists those there are"})
+		gw.refuse(w, gw.unknown(name))
 		return
 	case err != nil:
-		refuse(w, refusal{http.StatusServiceUnavailable, "no picture came in time",
+		gw.refuse(w, refusal{http.StatusServiceUnavailable, "no picture came in time",
 			"is an encoder running? GET /api/v1/streams tells"})
 		return
 	}
@@ -240,7 +277,7 @@ func (gw *gateway) snapshot(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveSized takes the original clients: plain TCP, size and JPEG, of the first stream.
-func (gw *gateway) serveSized(l net.Listener) error {
+func (gw *gateway) serveSized(ctx context.Context, l net.Listener) error {
 	gw.d.Log.Info("listening for sized clients", "address", l.Addr().String())
 	for {
 		conn, err := l.Accept()
@@ -248,21 +285,22 @@ func (gw *gateway) serveSized(l net.Listener) error {
 			if gw.draining.Load() {
 				return nil
 			}
-			var temporary interface{ Timeout() bool }
-			if errors.As(err, &temporary) && temporary.Timeout() {
-				continue
+			if errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("serve sized clients: %w", err)
 			}
-			return fmt.Errorf("serve sized clients: %w", err)
+			gw.d.Log.Warn("sized client not taken", "error", err) // too many files open, for one: that passes
+			time.Sleep(acceptAgain)
+			continue
 		}
 		wi, err := gw.asked(nil, "")
-		if err != nil || !gw.admitted.enter() {
+		if err != nil || gw.draining.Load() || !gw.admitted.enter() {
 			_ = conn.Close() // this protocol has no word for it
 			continue
 		}
 		v := viewer.Raw(conn, gw.options(wi))
-		go func() { // show counts it, and drain waits for it
+		go func() { // drain waits for its place to be given back
 			defer gw.admitted.leave()
-			gw.show(v, wi.stream, wi.Wish)
+			gw.show(ctx, v, wi.stream, wi.Wish)
 		}()
 	}
 }

@@ -15,6 +15,8 @@ import (
 type Settings struct {
 	Listen         string        `name:"listen" env:"FRAMEBUS_LISTEN" default:":8002" help:"HOST:PORT for viewers."`
 	MaxClients     int           `name:"max-clients" env:"FRAMEBUS_MAX_CLIENTS" default:"10" help:"Viewers of every kind at once."`
+	MaxPublishers  int           `name:"max-publishers" env:"FRAMEBUS_MAX_PUBLISHERS" default:"10" help:"Publishing clients at once (publishing is still to come)."`
+	PublishToken   string        `name:"publish-token" env:"FRAMEBUS_PUBLISH_TOKEN" help:"What a publishing client has to show; from loopback only without (publishing is still to come)."`
 	TLSCert        string        `name:"tls-cert" env:"FRAMEBUS_TLS_CERT" help:"PEM file of the certificate; plain HTTP without."`
 	TLSKey         string        `name:"tls-key" env:"FRAMEBUS_TLS_KEY" help:"PEM file of its key."`
 	AllowedOrigins []string      `name:"allowed-origins" env:"FRAMEBUS_ALLOWED_ORIGINS" help:"Hosts whose pages may connect besides our own, separated by commas; * for all."`
@@ -43,6 +45,9 @@ func (s *Settings) Validate() error {
 	}
 	if s.MaxClients < 1 || s.MaxClients > maxClients {
 		wrong("max clients %d: want 1..%d", s.MaxClients, maxClients)
+	}
+	if s.MaxPublishers < 0 || s.MaxPublishers > maxClients {
+		wrong("max publishers %d: want 0..%d", s.MaxPublishers, maxClients)
 	}
 	for name, d := range map[string]time.Duration{"drain delay": s.DrainDelay, "drain spread": s.DrainSpread} {
 		if d < 0 || d > maxDrain {

@@ -1,126 +1,127 @@
 package origin
 
 import (
-	"cmp"
 	"time"
 
-	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/presence"
 )
+
+// listening is how long a claim listens for an owner before it takes the stream.
+const listening = 300 * time.Millisecond
+
+// maxRivals bounds the owners that one stream is believed to have; more are not looked at.
+const maxRivals = 64
+
+// standing is how this origin stands to its stream.
+type standing uint8
 
 const (
-	// listenFor is how long a claim listens for another owner, from the bus's start.
-	listenFor = 300 * time.Millisecond
-	// ownerSilence is after how long without a word an owner counts as gone, from our own last reconnect.
-	ownerSilence = 2 * time.Second
+	claiming standing = iota
+	standby
+	owner
 )
 
-// claim decides whether this one owns its stream. It is pure: it is told what is heard, and when, counted from any
-// fixed moment; epochs are µs since 1970.
-type claim struct {
-	me    rank // its epoch is zero while this one owns nothing
-	state pb.StreamState
-
-	up        bool
-	upSince   time.Duration
-	maxEpoch  uint64
-	rival     rank
-	rivalAt   time.Duration
-	rivalGone bool
-}
-
-// rank orders owners of one stream: a cam before a pub, then the greater epoch, then the greater name.
-type rank struct {
-	owner    pb.Owner
-	epoch    uint64
+// rival is somebody else's word that it owns the stream.
+type rival struct {
+	by       subject.By
 	instance string
-	run      uint64
+	epoch    uint64 // 0 where it doesn't own it
+	draining bool   // it is about to end, and counts as gone
+	at       time.Time
 }
 
-func (r rank) above(o rank) bool {
-	cam := func(r rank) int {
-		if r.owner == pb.Owner_OWNER_CAM {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(cmp.Compare(cam(r), cam(o)), cmp.Compare(r.epoch, o.epoch), cmp.Compare(r.instance, o.instance)) > 0
+// claim decides who owns a stream. It is a pure state machine: times and words come in, the standing goes out.
+type claim struct {
+	by       subject.By
+	instance string
+
+	standing standing
+	epoch    uint64 // of this owner; 0 unless it is one
+	newest   uint64 // the newest epoch heard of or taken
+	rivals   map[string]rival
 }
 
-func newClaim(owner pb.Owner, instance string, run uint64) claim {
-	return claim{
-		me:    rank{owner: owner, instance: instance, run: run},
-		state: pb.StreamState_STREAM_STATE_CLAIMING, rivalGone: true,
-	}
+func newClaim(by subject.By, instance string) *claim {
+	return &claim{by: by, instance: instance, rivals: map[string]rival{}}
 }
 
-// Owns tells whether this one is the owner.
-func (c *claim) Owns() bool { return c.me.epoch != 0 }
-
-// Epoch of this owner's run, 0 while it owns nothing.
-func (c *claim) Epoch() uint64 { return c.me.epoch }
-
-// Rival is the instance that this one stands by for, or empty.
-func (c *claim) Rival() string {
-	if c.state == pb.StreamState_STREAM_STATE_STANDBY {
-		return c.rival.instance
-	}
-	return ""
-}
-
-// Bus hears that the bus came or went. An owner stays one meanwhile.
-func (c *claim) Bus(up bool, now time.Duration) {
-	c.up, c.upSince = up, now
-}
-
-// Heard hears another's word about the stream.
-func (c *claim) Heard(r rank, draining bool, now time.Duration) {
-	if r.instance == c.me.instance && r.run == c.me.run || r.epoch == 0 {
-		// Our own echo, or one who owns nothing: if that was the owner, it is no more.
-		if r.epoch == 0 && r.instance == c.rival.instance {
-			c.rivalGone = true
-		}
+// hear takes note of what another says; key tells apart who speaks.
+func (c *claim) hear(key string, r rival) {
+	c.newest = max(c.newest, r.epoch)
+	if r.epoch == 0 || r.draining {
+		delete(c.rivals, key)
 		return
 	}
-	c.maxEpoch = max(c.maxEpoch, r.epoch)
-	if draining {
-		if r.instance == c.rival.instance {
-			c.rivalGone = true
+	if _, known := c.rivals[key]; known || len(c.rivals) < maxRivals {
+		c.rivals[key] = r
+	}
+}
+
+// next decides at now, µs being the same by the clock that epochs are taken from; since is when listening began: this
+// claim's start or its own connection's, whichever is later, zero while there is no connection. It reports a change.
+func (c *claim) next(now time.Time, us int64, since time.Time) (changed bool) {
+	if since.IsZero() {
+		return false // deaf: whatever it is, it stays
+	}
+	for key, r := range c.rivals {
+		if now.Sub(r.at) > presence.Silence && now.Sub(since) > presence.Silence {
+			delete(c.rivals, key)
 		}
-		return
 	}
-	if c.rivalGone || r.instance == c.rival.instance || r.above(c.rival) {
-		c.rival, c.rivalAt, c.rivalGone = r, now, false
+	before := c.standing
+	switch {
+	case c.standing == claiming && now.Sub(since) < listening:
+	case c.standing == owner && c.yields():
+		c.standing, c.epoch = standby, 0
+	case c.standing == owner:
+	case c.barred():
+		c.standing = standby
+	default:
+		c.standing = owner
+		c.renew(us)
 	}
-	if c.Owns() && r.above(c.me) {
-		c.me.epoch = 0
-		c.state = pb.StreamState_STREAM_STATE_STANDBY
-	}
+	return c.standing != before
 }
 
-// Tick decides; nowUs is the time of day, µs since 1970. It tells whether this one has just become the owner.
-func (c *claim) Tick(now time.Duration, nowUs uint64) (began bool) {
-	if c.Owns() || !c.up || now-c.upSince < listenFor {
-		return false
-	}
-	lives := !c.rivalGone && now-max(c.rivalAt, c.upSince) < ownerSilence
-	outranked := c.me.owner == pb.Owner_OWNER_CAM && c.rival.owner != pb.Owner_OWNER_CAM
-	if lives && !outranked {
-		c.state = pb.StreamState_STREAM_STATE_STANDBY
-		return false
-	}
-	c.begin(nowUs)
-	return true
+// renew takes a new epoch, newer than any heard of.
+func (c *claim) renew(us int64) {
+	c.epoch = max(uint64(max(us, 1)), c.newest+1)
+	c.newest = c.epoch
 }
 
-// Restart begins a new epoch of an owner whose clock was set.
-func (c *claim) Restart(nowUs uint64) {
-	if c.Owns() {
-		c.begin(nowUs)
+// barred tells whether somebody has the stream whom this one may not displace.
+func (c *claim) barred() bool {
+	for _, r := range c.rivals {
+		if r.by == c.by || r.by == subject.Cam {
+			return true
+		}
 	}
+	return false
 }
 
-func (c *claim) begin(nowUs uint64) {
-	c.maxEpoch = max(nowUs, c.maxEpoch+1)
-	c.me.epoch = c.maxEpoch
-	c.state = pb.StreamState_STREAM_STATE_LIVE
+// yields tells whether another owner stays and this one does not.
+func (c *claim) yields() bool {
+	for _, r := range c.rivals {
+		switch {
+		case r.by != c.by:
+			if r.by == subject.Cam {
+				return true
+			}
+		case r.epoch > c.epoch, r.epoch == c.epoch && r.instance > c.instance:
+			return true
+		}
+	}
+	return false
+}
+
+// ownerName is who has the stream while this one stands by.
+func (c *claim) ownerName() string {
+	var best rival
+	for _, r := range c.rivals {
+		if best.epoch == 0 || r.epoch > best.epoch {
+			best = r
+		}
+	}
+	return best.instance
 }

@@ -1,86 +1,124 @@
 package origin
 
 import (
-	"cmp"
-	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/internal/presence"
 )
 
 const (
-	// grace is how far past its usual time an encoder may be before its frames count as unanswered.
-	grace = 250 * time.Millisecond
-	// usualAtFirst stands for the usual time of an encoder that has not answered lately.
-	usualAtFirst = 250 * time.Millisecond
-	// usualOver is how far back the usual time looks.
-	usualOver = 2 * time.Second
-	// waitedMuch: an encoder whose last frame waited longer has work from others.
-	waitedMuch = 5 * time.Millisecond
+	// usualWindow is how far back the usual time of an encoder looks, and firstUsual what it is while nothing is known.
+	usualWindow = 2 * time.Second
+	firstUsual  = 250 * time.Millisecond
+	// usualLimit keeps one that was frozen from being waited for as long again.
+	usualLimit = 2 * time.Second
+	// patience is how long past its usual time an encoder is waited for.
+	patience = 250 * time.Millisecond
+	// notWaiting is how long a frame may lie in an encoder for it to count as one with idle workers.
+	notWaiting = 5 * time.Millisecond
 	probeEvery = time.Second
-	// tryAgain is after how long an encoder that nobody listened for gets a frame again.
+	// tryAgain is after how long an encoder that nobody listened for gets a frame again: one that starts is heard of
+	// before the server knows its subscription, and a refused frame costs nothing, for it is handed on.
 	tryAgain = 150 * time.Millisecond
-	// silentFor is after how long without Status an encoder that holds nothing is forgotten.
-	silentFor = 2 * time.Second
+
+	maxPeers   = 256
+	maxWorkers = 1024 // of one encoder; a forged Status must not open the flood gates
+	// maxSamples of one encoder: the usual window at the highest rate of one source.
+	maxSamples = 512
+	// maxLate bounds the frames no longer waited for whose Done still teaches the usual time; the oldest is forgotten.
+	maxLate = 16
 )
 
-// key is a frame's place in its stream.
-type key struct{ epoch, sequence uint64 }
+// frameID names a frame of this stream.
+type frameID struct{ epoch, sequence uint64 }
 
-// credit decides which encoder gets the next frame. It is pure: times are told, counted from any fixed moment. An
-// encoder has room while fewer of this origin's frames are open with it than it has workers.
-type credit struct{ encoders map[string]*encoder }
+// sent is a frame at an encoder, and when it went there.
+type sent struct {
+	frameID
+	at time.Time
+}
 
-type encoder struct {
+// doubt says why an encoder gets no frames for now.
+type doubt uint8
+
+const (
+	trusted doubt = iota
+	silent        // it did not answer in time: until it answers, be it a probe
+	refused       // nobody listened: for tryAgain, or until it is heard again
+)
+
+// peer is an encoder, as one origin knows it.
+type peer struct {
 	name     string
 	run      uint64
 	workers  int
 	draining bool
-	away     time.Duration // until when nobody is taken to listen in its name
-	late     bool // it let a frame's time pass; until it answers anything
-	heard    time.Duration
-	lastDone time.Duration
-	waited   time.Duration // of its last answer
-	probed   time.Duration
-	open     []open   // in the order sent
-	answers  []answer // of the last usualOver
+	heard    time.Time
+
+	open     []sent // oldest first; bound: workers
+	late     []sent // bound: maxLate
+	lastDone time.Time
+	waited   time.Duration // its last frame, for a worker
+	took     []sample      // oldest first; bound: maxSamples
+
+	doubt    doubt
+	doubted  time.Time
+	lastPing time.Time
 }
 
-type open struct {
-	key
-	at time.Duration
+type sample struct {
+	at   time.Time
+	took time.Duration
 }
 
-type answer struct{ at, took time.Duration }
+// credit knows which encoders there are, what they have in hand, and so which one gets the next frame. It is a pure
+// function of what it is told: no clock, no network, no lock.
+type credit struct{ peers []*peer }
 
-func newCredit() credit { return credit{encoders: map[string]*encoder{}} }
-
-// Status hears an encoder. It returns the frames that a former run of it takes to the grave.
-func (c *credit) Status(name string, run uint64, workers int, draining bool, now time.Duration) (lost []key) {
-	e := c.encoders[name]
-	if e != nil && run < e.run {
-		return nil
-	}
-	if e == nil || e.run != run {
-		if e != nil {
-			lost = e.giveUp()
+func (c *credit) peer(name string) *peer {
+	for _, p := range c.peers {
+		if p.name == name {
+			return p
 		}
-		e = &encoder{name: name, run: run}
-		c.encoders[name] = e
 	}
-	e.workers, e.draining, e.heard = workers, draining, now
+	return nil
+}
+
+// hear takes note of an encoder's Status and returns the frames that nobody will answer any more: a new run of a name
+// knows nothing of what the old one had.
+func (c *credit) hear(name string, run uint64, workers int, draining bool, at time.Time) (lost []frameID) {
+	p := c.peer(name)
+	if p == nil {
+		if len(c.peers) >= maxPeers {
+			return nil
+		}
+		p = &peer{name: name, run: run}
+		c.peers = append(c.peers, p)
+	}
+	if run < p.run {
+		return nil // the later started of two of one name ends; until then the older one's word is no news
+	}
+	if run > p.run {
+		lost = p.lose(nil)
+		*p = peer{name: name, run: run}
+	}
+	p.heard, p.draining = at, draining
+	p.workers = min(max(workers, 0), maxWorkers)
+	if p.doubt == refused && at.After(p.doubted) {
+		p.doubt = trusted
+	}
 	return lost
 }
 
-// Pick chooses who gets the next frame: fewest open, then not waiting, then longest since its last answer, then name.
-// Idle-longest-first alone would feed a frozen one.
-func (c *credit) Pick(now time.Duration) (name string, ok bool) {
-	var best *encoder
-	for _, e := range c.encoders {
-		if e.draining || now < e.away || e.late || len(e.open) >= e.workers {
-			continue
-		}
-		if best == nil || e.before(best) {
-			best = e
+// pick chooses who gets the next frame: fewest open, then not waiting, then longest since its last Done, then by name.
+func (c *credit) pick(now time.Time) (name string, ok bool) {
+	var best *peer
+	for _, p := range c.peers {
+		if p.takes(now) && (best == nil || p.before(best)) {
+			best = p
 		}
 	}
 	if best == nil {
@@ -89,133 +127,182 @@ func (c *credit) Pick(now time.Duration) (name string, ok bool) {
 	return best.name, true
 }
 
-func (e *encoder) before(f *encoder) bool {
-	busy := func(e *encoder) int {
-		if e.waited > waitedMuch {
-			return 1
-		}
-		return 0
-	}
-	return cmp.Or(
-		cmp.Compare(len(e.open), len(f.open)),
-		cmp.Compare(busy(e), busy(f)),
-		cmp.Compare(e.lastDone, f.lastDone),
-		cmp.Compare(e.name, f.name),
-	) < 0
-}
-
-// Sent notes that the encoder has the frame now.
-func (c *credit) Sent(name string, k key, now time.Duration) {
-	if e := c.encoders[name]; e != nil {
-		e.open = append(e.open, open{k, now})
-	}
-}
-
-// Done hears an answer and tells whether it answers an open frame: duplicates, strangers and late ones do not.
-func (c *credit) Done(name string, run uint64, k key, waited, now time.Duration) bool {
-	e := c.encoders[name]
-	if e == nil || e.run != run {
+// takes tells whether a frame may be sent to it now.
+func (p *peer) takes(now time.Time) bool {
+	if p.doubt == silent || p.doubt == refused && now.Sub(p.doubted) < tryAgain {
 		return false
 	}
-	e.late, e.away = false, 0
-	i := slices.IndexFunc(e.open, func(o open) bool { return o.key == k })
+	return !p.draining && len(p.open) < p.workers
+}
+
+func (p *peer) before(q *peer) bool {
+	if len(p.open) != len(q.open) {
+		return len(p.open) < len(q.open)
+	}
+	if pw, qw := p.waited > notWaiting, q.waited > notWaiting; pw != qw {
+		return qw
+	}
+	if !p.lastDone.Equal(q.lastDone) {
+		return p.lastDone.Before(q.lastDone)
+	}
+	return p.name < q.name
+}
+
+// sent opens a frame at an encoder.
+func (c *credit) sent(name string, s sent) {
+	if p := c.peer(name); p != nil {
+		p.open = append(p.open, s)
+	}
+}
+
+// answered is what a Done meant.
+type answered struct {
+	sent
+	booked bool          // it was open, and now is not
+	took   time.Duration // from sending it until its Done
+}
+
+// done takes note of a Done and gives its credit back. Duplicates, unknown and foreign ones change nothing.
+func (c *credit) done(d *pb.Done, now time.Time) answered {
+	p := c.peer(d.GetEncoder())
+	if p == nil || p.run != d.GetRun() {
+		return answered{}
+	}
+	if d.GetFate() == pb.Fate_FATE_PROBE {
+		p.doubt = trusted
+		return answered{}
+	}
+	is := func(s sent) bool { return s.epoch == d.GetEpoch() && s.sequence == d.GetSequence() }
+	if i := slices.IndexFunc(p.late, is); i >= 0 {
+		p.learn(now, now.Sub(p.late[i].at))
+		p.late = slices.Delete(p.late, i, i+1)
+		p.doubt = trusted // slow, not gone; and now it is known how slow
+		return answered{}
+	}
+	i := slices.IndexFunc(p.open, is)
 	if i < 0 {
-		return false
+		return answered{}
 	}
-	e.answers = append(e.answers, answer{now, now - e.open[i].at})
-	for len(e.answers) > 0 && now-e.answers[0].at > usualOver {
-		e.answers = e.answers[1:]
-	}
-	e.open = slices.Delete(e.open, i, i+1)
-	e.lastDone, e.waited = now, waited
-	return true
+	p.doubt = trusted
+	a := answered{sent: p.open[i], booked: true, took: now.Sub(p.open[i].at)}
+	p.open = slices.Delete(p.open, i, i+1)
+	p.lastDone = now
+	p.waited = time.Duration(d.GetWaitedUs()) * time.Microsecond
+	p.learn(now, a.took)
+	return a
 }
 
-// Probed hears the answer to a probe.
-func (c *credit) Probed(name string, run uint64) {
-	if e := c.encoders[name]; e != nil && e.run == run {
-		e.late, e.away = false, 0
+func (p *peer) learn(now time.Time, took time.Duration) {
+	old := 0
+	for old < len(p.took) && (now.Sub(p.took[old].at) > usualWindow || len(p.took)-old >= maxSamples) {
+		old++
 	}
+	p.took = append(slices.Delete(p.took, 0, old), sample{now, took})
 }
 
-// Nobody hears that no one listens in the encoder's name, and returns the frames it had. It is tried again soon: an
-// encoder that starts is heard of before the server knows its subscription.
-func (c *credit) Nobody(name string, now time.Duration) []key {
-	e := c.encoders[name]
-	if e == nil {
+// usual is how long this encoder takes for 95 of 100 frames.
+func (p *peer) usual(now time.Time) time.Duration {
+	var took []time.Duration
+	for _, s := range p.took {
+		if now.Sub(s.at) <= usualWindow {
+			took = append(took, s.took)
+		}
+	}
+	if len(took) == 0 {
+		return firstUsual
+	}
+	slices.Sort(took)
+	return min(took[(len(took)*95+99)/100-1], usualLimit)
+}
+
+// lose gives up on all frames at an encoder and appends them to lost.
+func (p *peer) lose(lost []frameID) []frameID {
+	for _, s := range p.open {
+		lost = append(lost, s.frameID)
+	}
+	p.late = append(p.late, p.open...)
+	if n := len(p.late); n > maxLate {
+		p.late = slices.Delete(p.late, 0, n-maxLate)
+	}
+	p.open = p.open[:0]
+	return lost
+}
+
+// nobody takes note that no one listens where frames for an encoder go.
+func (c *credit) nobody(name string, now time.Time) (lost []frameID) {
+	p := c.peer(name)
+	if p == nil {
 		return nil
 	}
-	e.away = now + tryAgain
-	return e.giveUp()
+	p.doubt, p.doubted = refused, now
+	return p.lose(nil)
 }
 
-// Reconnected hears that the bus was away: what was open will not be answered. It returns all of it.
-func (c *credit) Reconnected() (lost []key) {
-	for _, name := range slices.Sorted(maps.Keys(c.encoders)) {
-		e := c.encoders[name]
-		e.late = false // it may answer in time now that there is a bus
-		lost = append(lost, e.giveUp()...)
+// reconnected takes note of a new connection to the bus: what was sent before may never have gone out, and whoever did
+// not answer may never have been asked.
+func (c *credit) reconnected() (lost []frameID) {
+	for _, p := range c.peers {
+		lost = p.lose(lost)
+		p.doubt = trusted
 	}
 	return lost
 }
 
-// Expire returns the frames whose time has passed. Their encoders get none until they answer a probe.
-func (c *credit) Expire(now time.Duration) (lost []key) {
-	for name, e := range c.encoders {
-		if len(e.open) > 0 && now > e.open[0].at+e.usual(now)+grace {
-			e.late = true
-			e.probed = now
-			lost = append(lost, e.giveUp()...)
+// tick gives up on encoders that are 250 ms past their usual time, and forgets those that have been silent for two
+// seconds; since is when this side's own connection came up, zero while there is none.
+func (c *credit) tick(now, since time.Time) (lost []frameID) {
+	for _, p := range c.peers {
+		if len(p.open) == 0 {
+			continue
 		}
-		if len(e.open) == 0 && now-e.heard > silentFor && !e.late {
-			delete(c.encoders, name)
-		}
-		if e.late && now-e.heard > 30*silentFor {
-			delete(c.encoders, name)
+		if age := now.Sub(p.open[0].at); age > patience && age > p.usual(now)+patience {
+			lost = p.lose(lost)
+			p.doubt, p.lastPing = silent, time.Time{}
 		}
 	}
+	if since.IsZero() {
+		return lost
+	}
+	c.peers = slices.DeleteFunc(c.peers, func(p *peer) bool {
+		gone := now.Sub(p.heard) > presence.Silence && now.Sub(since) > presence.Silence
+		if gone {
+			lost = p.lose(lost)
+		}
+		return gone
+	})
 	return lost
 }
 
-// Probes returns the encoders that are due for a probe.
-func (c *credit) Probes(now time.Duration) (names []string) {
-	for _, name := range slices.Sorted(maps.Keys(c.encoders)) {
-		if e := c.encoders[name]; e.late && !e.draining && now-e.probed >= probeEvery {
-			e.probed = now
-			names = append(names, name)
+// probes names the encoders that let a frame's time pass and are to be asked now whether they are there.
+func (c *credit) probes(now time.Time) (names []string) {
+	for _, p := range c.peers {
+		if p.doubt == silent && !p.draining && now.Sub(p.lastPing) >= probeEvery {
+			p.lastPing = now
+			names = append(names, p.name)
 		}
 	}
 	return names
 }
 
-// Open is the number of frames without an answer.
-func (c *credit) Open() (n int) {
-	for _, e := range c.encoders {
-		n += len(e.open)
+// opened is the number of an epoch's frames that are at encoders.
+func (c *credit) opened(epoch uint64) (n int) {
+	for _, p := range c.peers {
+		for _, s := range p.open {
+			if s.epoch == epoch {
+				n++
+			}
+		}
 	}
 	return n
 }
 
-// usual is the time that nearly all of its answers took lately.
-func (e *encoder) usual(now time.Duration) time.Duration {
-	took := make([]time.Duration, 0, len(e.answers))
-	for _, a := range e.answers {
-		if now-a.at <= usualOver {
-			took = append(took, a.took)
-		}
-	}
-	if len(took) == 0 {
-		return usualAtFirst
-	}
-	slices.Sort(took)
-	return took[(len(took)*95-1)/100]
+// holds tells whether a frame is open at an encoder.
+func (c *credit) holds(name string, id frameID) bool {
+	p := c.peer(name)
+	return p != nil && slices.ContainsFunc(p.open, func(s sent) bool { return s.frameID == id })
 }
 
-func (e *encoder) giveUp() []key {
-	keys := make([]key, len(e.open))
-	for i, o := range e.open {
-		keys[i] = o.key
-	}
-	e.open = e.open[:0]
-	return keys
+// fateWord is a fate as the book spells it.
+func fateWord(f pb.Fate) string {
+	return strings.ToLower(strings.TrimPrefix(f.String(), "FATE_"))
 }

@@ -1,108 +1,138 @@
 package origin
 
 import (
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 )
 
 const (
-	// demandLife is how long a Feedback counts.
-	demandLife = 2 * time.Second
-	// maxReaders bounds the readers that are kept, against a flood of invented names; further ones are ignored.
-	maxReaders = 1024
+	demandLives = 2 * time.Second
+	maxReaders  = 1024
+	maxReader   = 128 // bytes of a reader's name
+	// slowest is the lowest rate that can be asked for, frames a second.
+	slowest = 0.01
 )
 
-// demand merges what readers want. It is pure: times are told.
-type demand struct {
-	always  bool
-	readers map[string]wish
-}
-
-type wish struct {
-	at       time.Duration
-	encoded  bool
-	fps      float64 // the highest wanted; 0 is all
-	raw      bool
-	rawFPS   float64
-	sentUs   int64
-	received int64 // µs since 1970
-}
-
-// want is what all readers together want.
+// want is what all readers together want of a stream.
 type want struct {
-	encoded bool
-	fps     float64 // 0 is all
-	raw     bool
-	rawFPS  float64
+	rungs  uint8   // a bit for each rung
+	fps    float64 // the highest asked for; 0 means all
+	raw    bool    // frames on the readers' subject
+	rawFPS float64
 }
 
-func newDemand(always bool) demand { return demand{always: always, readers: map[string]wish{}} }
+// demand merges the Feedback of a stream's readers. It is pure: times come in.
+type demand struct {
+	always  bool // the whole of it at full size, whoever asks
+	readers map[string]reader
+}
 
-// Hear takes a reader's newest Feedback.
-func (d *demand) Hear(f *pb.Feedback, now time.Duration, nowUs int64) {
-	if _, known := d.readers[f.GetReader()]; !known && len(d.readers) >= maxReaders {
+type reader struct {
+	want
+	at         time.Time
+	sentUs     int64
+	receivedUs int64
+}
+
+func newDemand(always bool) *demand { return &demand{always: always, readers: map[string]reader{}} }
+
+// hear takes note of a reader's Feedback, received at `at` and, by the owner's clock, at us.
+func (d *demand) hear(f *pb.Feedback, at time.Time, us int64) {
+	name := f.GetReader()
+	if _, known := d.readers[name]; !known && len(d.readers) >= maxReaders || len(name) > maxReader {
 		return
 	}
-	w := wish{at: now, sentUs: f.GetSentUs(), received: nowUs, encoded: len(f.GetRungs()) > 0}
-	w.fps = -1
-	for _, r := range f.GetRungs() {
-		w.fps = higher(w.fps, r.GetMaxFps())
+	r := reader{at: at, sentUs: f.GetSentUs(), receivedUs: us}
+	for _, rung := range f.GetRungs() {
+		if n := rung.GetRung(); n >= 0 && int(n) < frame.Rungs {
+			r.fps = faster(r.rungs != 0, r.fps, rung.GetMaxFps())
+			r.rungs |= 1 << n
+		}
 	}
-	if f.GetRaw() != nil {
-		w.raw, w.rawFPS = true, f.GetRaw().GetMaxFps()
+	if raw := f.GetRaw(); raw != nil {
+		r.raw, r.rawFPS = true, rate(raw.GetMaxFps())
 	}
-	d.readers[f.GetReader()] = w
+	d.readers[name] = r
 }
 
-// Merge is what all want now; what has outlived its time is forgotten.
-func (d *demand) Merge(now time.Duration) want {
-	out := want{encoded: d.always, fps: -1, rawFPS: -1}
+// merged forgets readers that have been silent and sums up what the others want.
+func (d *demand) merged(now time.Time) want {
+	var all want
 	if d.always {
-		out.fps = 0
+		all.rungs = 1 << frame.Full
 	}
-	for name, w := range d.readers {
-		if now-w.at > demandLife {
+	for name, r := range d.readers {
+		if now.Sub(r.at) > demandLives {
 			delete(d.readers, name)
 			continue
 		}
-		if w.encoded {
-			out.encoded, out.fps = true, higher(out.fps, w.fps)
+		if r.rungs != 0 {
+			all.fps = faster(all.rungs != 0, all.fps, r.fps)
+			all.rungs |= r.rungs
 		}
-		if w.raw {
-			out.raw, out.rawFPS = true, higher(out.rawFPS, w.rawFPS)
+		if r.raw {
+			all.rawFPS = faster(all.raw, all.rawFPS, r.rawFPS)
+			all.raw = true
 		}
+	}
+	return all
+}
+
+// echoes returns each reader's newest time, so that it can tell its clock from the owner's.
+func (d *demand) echoes() []*pb.ReaderEcho {
+	var out []*pb.ReaderEcho
+	for _, name := range slices.Sorted(maps.Keys(d.readers)) {
+		r := d.readers[name]
+		out = append(out, &pb.ReaderEcho{Reader: name, SentUs: r.sentUs, ReceivedUs: r.receivedUs})
 	}
 	return out
 }
 
-// higher of two rates, where 0 is the highest and less is none.
-func higher(a, b float64) float64 {
+// faster is the higher of two rates, 0 being all; a counts only if there is one.
+func faster(is bool, a, b float64) float64 {
+	b = rate(b)
+	if !is {
+		return b
+	}
 	if a == 0 || b == 0 {
 		return 0
 	}
 	return max(a, b)
 }
 
-// pace thins frames to a rate by even spacing.
-type pace struct{ next time.Duration }
+// rate makes sense of a rate that a stranger asked for.
+func rate(fps float64) float64 {
+	if !(fps > 0) { // NaN too
+		return 0
+	}
+	return max(fps, slowest)
+}
 
-// slack is the part of an interval that a frame may come early by: sources jitter.
-const slack = 0.25
+// thinner lets frames through at an even pace.
+type thinner struct{ next time.Time }
 
-// Take tells whether the frame of this moment is to be taken; fps ≤ 0 takes all.
-func (p *pace) Take(at time.Duration, fps float64) bool {
-	if fps <= 0 {
-		p.next = at
+// take tells whether the frame captured at `at` is one of the wanted rate (0 means all) of a source that gives have
+// frames a second.
+func (t *thinner) take(at time.Time, wanted, have float64) bool {
+	if wanted == 0 {
+		t.next = time.Time{}
 		return true
 	}
-	interval := time.Duration(float64(time.Second) / fps)
-	if at < p.next-time.Duration(slack*float64(interval)) && p.next-at <= 2*interval {
+	period := time.Duration(float64(time.Second) / wanted)
+	early := period / 2
+	if have > 0 {
+		early = min(early, time.Duration(float64(time.Second)/have)/2)
+	}
+	if ahead := t.next.Sub(at); ahead > early && ahead <= period {
 		return false
 	}
-	p.next += interval
-	if p.next < at || p.next > at+2*interval {
-		p.next = at + interval
+	if behind := at.Sub(t.next); behind > period || behind < -period {
+		t.next = at // the first, after a pause, or of another rate
 	}
+	t.next = t.next.Add(period)
 	return true
 }

@@ -1,15 +1,17 @@
-// Package origin owns a stream: it claims the name, numbers the frames, knows who wants them, and hands each to an
-// encoder that has room. It takes pictures from a source on the source's goroutine, which never waits, and publishes
-// them on its own. It knows nothing of where pictures come from.
+// Package origin owns one stream on the bus: it claims the name, numbers the frames, publishes what anybody wants,
+// picks the encoder that gets the next frame by credit, and keeps the book of what became of each. It knows nothing of
+// where pictures come from: a source, or a client that publishes, hands them to it as to a source.Sink, and is never
+// made to wait for the bus.
+//
+// The source's goroutine calls Begin, Commit and State; Run's one goroutine hears, decides and publishes. They share
+// what mu guards, which is never held over a call into the bus.
 package origin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
@@ -19,421 +21,312 @@ import (
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/presence"
 	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/time/rate"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
 
 const (
-	// tick is how often time alone is looked at: claims, time-outs, the life of demand.
-	tick = 20 * time.Millisecond
-	// controlBound is of messages not yet looked at; when full the oldest is dropped: Done that is lost so is timed
-	// out, Feedback and Status come again.
-	controlBound = 1024
-	// clockStep: a wall clock that strays further from the monotonic one was set, and a new epoch begins.
-	clockStep = 500 * time.Millisecond
-	// complainEvery is how often a lasting trouble is logged.
-	complainEvery = time.Minute
+	// look is how often times are looked at: claims, time-outs, probes, demand that has run out, the wall clock.
+	look = 50 * time.Millisecond
+	// waitLimit is how old a frame may become that no encoder has room for.
+	waitLimit = time.Second
+	// settleLimit is how long an origin that ends waits for what encoders still have.
+	settleLimit = 300 * time.Millisecond
+	// alwaysEvery is how often the demand of a stream that is always wanted is told.
+	alwaysEvery = 250 * time.Millisecond
+	// inboxBound is of messages not yet looked at; when full the oldest is dropped: a Done times out, others come again.
+	inboxBound = 1024
+	// pictures in the pool: being filled, waiting, in hand, and last sent (it may have to be handed on).
+	pictures = 4
 )
 
-// Reasons of the book for frames that were not published.
-const (
-	droppedSuperseded   = "superseded"
-	droppedTooLarge     = "too_large"
-	droppedDisconnected = "disconnected"
-	droppedEpoch        = "epoch_ended"
-)
-
-// Config of an origin.
+// Config says what is owned.
 type Config struct {
-	// Stream is its name.
+	// Stream's name, and what kind of owner this one is.
 	Stream string
 	By     subject.By
-	// Source is the source's URL without passwords, for people.
+	// Source is its URL without passwords.
 	Source string
-	// Always has frames published though nobody asks.
+	// Width and Height in px, FPS in frames a second: what is told of the stream until its first frame.
+	Width, Height int
+	FPS           float64
+	// Always wants the stream at full size even where no reader does.
 	Always bool
-	// Now is the wall clock with its monotonic reading; nil means time.Now.
-	Now func() time.Time
 }
 
-// Deps of an origin.
+// Deps of an origin. Meter, Tracer, Sample and Wall may be nil.
 type Deps struct {
 	Bus    *bus.Bus
 	Roster *presence.Roster
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer
-	// Tracing says that spans go somewhere; SampleAll that the tracer's sampler decides on each frame.
-	Tracing, SampleAll bool
+	// Sample tells whether the frame captured now is traced; nil means only those that a reader asks for. It is called
+	// for each wanted frame and must be quick.
+	Sample func(now time.Time) bool
+	// Wall is the wall clock; nil means the system's.
+	Wall func() time.Time
 }
 
-// Origin owns one stream. Begin, Commit and State are called by one goroutine, the source's; StreamStatus by anybody.
+// Origin owns a stream, or stands by for it. Begin, Commit and State belong to one goroutine; the rest is safe for
+// concurrent use.
 type Origin struct {
-	cfg    Config
-	d      Deps
-	owner  pb.Owner
-	start  time.Time // of the monotonic clock
-	frames *mailbox.Latest[*picture]
-	in     *mailbox.Queue[event]
-	pool   *pool
-	sample sampler
-	meters *meters
-	told   *rate.Limiter // complaints in the log
+	cfg  Config
+	d    Deps
+	log  *slog.Logger
+	me   presence.Config
+	done string // the subject that Done comes on
+	raw  string // the readers' subject
 
-	wanted atomic.Pointer[want]
+	inbox *mailbox.Queue[event]
+	slot  *mailbox.Latest[*picture] // bound: 1; when full the older picture is superseded
 
-	filling *picture // the source's alone
-	pace    pace     // the source's alone
+	// Of Run's goroutine alone.
+	listening  time.Time // since when it listens: zero while the control connection is down
+	dataSince  time.Time // the start of the data connection, as the bus tells it
+	ctrlSince  time.Time
+	lastAlways time.Time
+	lastGrudge time.Time // when it last logged that the bus refuses frames
+	subjects   map[string]string
+	ping       [frame.HeaderLen]byte
+	pings      uint64
 
-	mu       sync.Mutex
-	startUs  int64 // wall time of start; changes when the clock is set
-	claim    claim
-	sequence uint64
-	book     book
-	live     bool
-	cause    string
-	trouble  string // of the bus: a frame too large
-	fps      float64
-	width    int
-	height   int
-	echoes   []*pb.ReaderEcho
-	clocks   []*pb.ClockOffset
+	mu        sync.Mutex
+	clock     clock
+	claim     *claim
+	credit    credit
+	demand    *demand
+	want      want
+	offsets   offsets
+	book      book
+	past      book // of ended epochs
+	sequence  uint64
+	ending    bool
+	live      bool // the source gives its own frames
+	cause     string
+	busCause  string // why the bus refuses frames
+	fps       float64
+	w, h      int
+	traceNext bool
+	jpegPace  thinner
+	rawPace   thinner
+	free      []*picture
+	filling   *picture
+	hand      *picture // the newest frame, looked at for an encoder
+	kept      *picture // the last one sent, until the next
+	keptAt    string   // where it was sent
 
-	// The loop's own.
-	credit  credit
-	demand  demand
-	pending *picture // the newest frame without an encoder
-	last    *picture // the last one handed to an encoder, kept in case it is refused
-	raw     pace
-	offsets offsets
-	paths   map[string]string // of raw subjects by encoder
+	meters meters
 }
 
-// event is something heard on the bus.
-type event struct {
-	msg    bus.Msg
-	status *pb.Status
-	up     *bool
-	at     time.Time
-}
-
-// New makes an origin that is silent until Run.
+// New makes an origin that owns nothing until Run.
 func New(cfg Config, d Deps) *Origin {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	if d.Meter == nil {
+		d.Meter = metricnoop.Meter{}
 	}
+	if d.Tracer == nil {
+		d.Tracer = tracenoop.Tracer{}
+	}
+	if d.Wall == nil {
+		d.Wall = time.Now
+	}
+	me := d.Roster.Config()
 	o := &Origin{
-		cfg: cfg, d: d, owner: pb.Owner_OWNER_CAM, start: cfg.Now(),
-		frames: mailbox.NewLatest[*picture](), in: mailbox.NewQueue[event](controlBound), pool: newPool(),
-		meters: newMeters(d.Meter, cfg.Stream), told: rate.NewLimiter(rate.Every(complainEvery), 1),
-		credit: newCredit(), demand: newDemand(cfg.Always), offsets: offsets{}, paths: map[string]string{},
-		cause: "opening",
+		cfg: cfg, d: d, me: me, log: d.Log.With("stream", cfg.Stream),
+		done: subject.Done(cfg.By, cfg.Stream), raw: subject.Raw(cfg.By, cfg.Stream, subject.Reader),
+		inbox: mailbox.NewQueue[event](inboxBound), slot: mailbox.NewLatest[*picture](),
+		subjects: map[string]string{}, clock: newClock(time.Now(), d.Wall()),
+		claim: newClaim(cfg.By, me.Instance), demand: newDemand(cfg.Always), offsets: offsets{},
+		fps: cfg.FPS, w: cfg.Width, h: cfg.Height, cause: "starting",
 	}
-	if cfg.By == subject.Pub {
-		o.owner = pb.Owner_OWNER_PUB
+	for range pictures {
+		o.free = append(o.free, &picture{})
 	}
-	who := d.Roster.Config()
-	o.claim = newClaim(o.owner, who.Instance, who.Run)
-	o.startUs = o.start.UnixMicro()
-	o.sample = newSampler(d, cfg)
-	o.book = newBook()
-	o.wanted.Store(&want{})
 	return o
 }
 
-// since is the time since the origin's start.
-func (o *Origin) since(t time.Time) time.Duration { return t.Sub(o.start) }
-
-// Begin says that the source captured a frame of w×h pixels, and returns where its I420 planes go, or nil where nobody
-// wants it. It never waits.
-func (o *Origin) Begin(at time.Time, w, h int) []byte {
-	o.filling.release()
-	o.filling = nil
-	want := o.wanted.Load()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.width, o.height = w, h
-	if !o.claim.Owns() {
-		return nil
-	}
-	encoded := want.encoded && o.pace.Take(o.since(at), want.fps)
-	if !encoded && !want.raw {
-		o.sequence++
-		o.book.captured++
-		o.book.unwanted++
-		return nil
-	}
-	p := o.pool.get(frame.PayloadSize(frame.I420, w, h))
-	p.header = frame.NewHeader()
-	p.header.Format, p.header.Width, p.header.Height = frame.I420, uint16(w), uint16(h)
-	p.header.Epoch = o.claim.Epoch()
-	p.header.CapturedUs = o.startUs + o.since(at).Microseconds()
-	p.at, p.encoded = at, encoded
-	o.filling = p
-	return p.pixels()
-}
-
-// Commit says that Begin's buffer is full and takes it. It never waits.
-func (o *Origin) Commit() {
-	p := o.filling
-	if p == nil {
-		return
-	}
-	o.filling = nil
-	o.mu.Lock()
-	if p.header.Epoch != o.claim.Epoch() { // lost, or begun anew, since Begin
-		o.mu.Unlock()
-		p.release()
-		return
-	}
-	o.sequence++
-	o.book.captured++
-	if !p.encoded {
-		o.book.unwanted++
-	}
-	p.header.Sequence = o.sequence
-	o.mu.Unlock()
-	if old, displaced := o.frames.Put(p); displaced {
-		o.drop(old, droppedSuperseded)
-	}
-}
-
-// State says whether the source gives frames, else why not, and at which rate they come.
-func (o *Origin) State(live bool, cause string, fps float64) {
-	o.mu.Lock()
-	o.live, o.cause, o.fps = live, cause, fps
-	o.mu.Unlock()
-	o.d.Roster.Changed()
-}
-
-// drop books a frame that no encoder got, and gives its memory back.
-func (o *Origin) drop(p *picture, why string) {
-	if p.encoded && !p.booked {
-		o.mu.Lock()
-		o.book.drop(p.header.Epoch, why)
-		o.mu.Unlock()
-		o.meters.dropped(why)
-	}
-	p.release()
-}
-
-// Run claims the stream and publishes its frames until ctx ends.
+// Run claims the stream and publishes it until ctx ends; then it waits for what encoders still have, for 300 ms at
+// most. It runs once.
 func (o *Origin) Run(ctx context.Context) error {
-	put := func(m bus.Msg) { o.in.Put(event{msg: m, at: o.cfg.Now()}) }
-	done, err := o.d.Bus.Data.Subscribe(subject.Done(o.cfg.By, o.cfg.Stream), put)
+	stop, err := o.measure()
+	if err != nil {
+		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
+	}
+	defer stop()
+	done, err := o.d.Bus.Data.Subscribe(o.done, func(m bus.Msg) { o.inbox.Put(event{msg: m, at: time.Now()}) })
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
 	}
 	defer done.Unsubscribe()
-	feedback, err := o.d.Bus.Control.Subscribe(subject.Feedback(o.cfg.Stream), put)
+	feedback, err := o.d.Bus.Control.Subscribe(subject.Feedback(o.cfg.Stream), func(m bus.Msg) {
+		o.inbox.Put(event{msg: m, at: time.Now(), feedback: true})
+	})
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
 	}
 	defer feedback.Unsubscribe()
-	defer o.d.Roster.Watch(func(s *pb.Status, _ time.Time) { o.in.Put(event{status: s, at: o.cfg.Now()}) })()
-	defer o.d.Bus.Data.Watch(func(up bool) { o.in.Put(event{up: &up, at: o.cfg.Now()}) })()
-	if up, _ := o.d.Bus.Data.Up(); up {
-		o.in.Put(event{up: &up, at: o.cfg.Now()})
-	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-o.in.Ready():
-			for e, ok := o.in.TryTake(); ok; e, ok = o.in.TryTake() {
-				o.hear(e)
-			}
-		case <-o.frames.Ready():
-			if p, ok := o.frames.TryTake(); ok {
-				o.take(p)
-			}
-		case <-ticker.C:
-			o.tick(o.cfg.Now())
-		}
-		o.hand()
-	}
-}
-
-// tick looks at what time alone changes.
-func (o *Origin) tick(now time.Time) {
-	at := o.since(now)
-	o.unanswered(o.credit.Expire(at))
-	for _, name := range o.credit.Probes(at) {
-		o.probe(name)
-	}
-	o.want(at)
-	o.mu.Lock()
-	before := o.claim.state
-	nowUs := now.UnixMicro()
-	if stray := nowUs - (o.startUs + at.Microseconds()); stray > clockStep.Microseconds() ||
-		stray < -clockStep.Microseconds() {
-		o.startUs += stray
-		if o.claim.Owns() {
-			o.claim.Restart(uint64(nowUs))
-			o.newEpoch()
-		}
-		o.d.Log.Warn("the wall clock was set: a new epoch", "stream", o.cfg.Stream,
-			"by", time.Duration(stray)*time.Microsecond)
-	}
-	if o.claim.Tick(at, uint64(nowUs)) {
-		o.newEpoch()
-	}
-	state, rival := o.claim.state, o.claim.Rival()
-	o.mu.Unlock()
-	if state != before {
-		o.stateChanged(state, rival)
-	}
-}
-
-func (o *Origin) newEpoch() {
-	o.sequence = 0
-	o.book = newBook()
-	o.book.epoch = o.claim.Epoch()
-}
-
-func (o *Origin) stateChanged(state pb.StreamState, rival string) {
-	switch state {
-	case pb.StreamState_STREAM_STATE_STANDBY:
-		o.d.Log.Info("standing by: another owner has the stream", "stream", o.cfg.Stream, "owner", rival)
-	case pb.StreamState_STREAM_STATE_LIVE:
-		o.d.Log.Info("owning the stream", "stream", o.cfg.Stream)
+	hear := func(s *pb.Status, at time.Time) { o.inbox.Put(event{status: s, at: at}) }
+	defer o.d.Roster.Watch(hear)()
+	for _, s := range o.d.Roster.Live() {
+		hear(s, time.Now())
 	}
 	o.d.Roster.Changed()
-}
 
-// want tells the source what all readers together want.
-func (o *Origin) want(now time.Duration) {
-	if w := o.demand.Merge(now); w != *o.wanted.Load() {
-		o.wanted.Store(&w)
-	}
-}
-
-// take accepts the newest frame from the source.
-func (o *Origin) take(p *picture) {
-	o.mu.Lock()
-	owns := p.header.Epoch == o.claim.Epoch()
-	o.mu.Unlock()
-	if !owns {
-		o.drop(p, droppedEpoch)
-		return
-	}
-	if w := o.wanted.Load(); w.raw && o.raw.Take(o.since(p.at), w.rawFPS) {
-		p.header.SetHop(frame.Published, o.wall(o.cfg.Now()))
-		_ = o.publish(p, subject.Reader, "") // told and logged there; raw readers are in no book
-	}
-	if !p.encoded {
-		p.release()
-		return
-	}
-	if o.pending != nil {
-		o.drop(o.pending, droppedSuperseded)
-	}
-	o.pending = p
-}
-
-// hand gives the newest frame to an encoder with room, if there is one.
-func (o *Origin) hand() {
-	if o.pending == nil {
-		return
-	}
-	now := o.cfg.Now()
-	name, ok := o.credit.Pick(o.since(now))
-	if !ok {
-		return
-	}
-	p := o.pending
-	o.pending = nil
-	p.header.SetHop(frame.Published, o.wall(now))
-	if err := o.publish(p, name, subject.Done(o.cfg.By, o.cfg.Stream)); err != nil {
-		why := droppedDisconnected
-		if errors.Is(err, bus.ErrTooLarge) {
-			why = droppedTooLarge
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-o.inbox.Ready():
+		case <-o.slot.Ready():
+		case <-tick.C:
+			o.look(time.Now())
 		}
-		o.drop(p, why)
+		o.follow(time.Now())
+		o.hear()
+		o.serve()
+	}
+	o.settle(tick)
+	return nil
+}
+
+// follow notices that the bus was connected anew.
+func (o *Origin) follow(now time.Time) {
+	// Times of this goroutine's own, for the wall clock may be stepped.
+	if up, since := o.d.Bus.Control.Up(); !up {
+		o.listening = time.Time{}
+	} else if o.listening.IsZero() || !since.Equal(o.ctrlSince) {
+		o.listening, o.ctrlSince = now, since
+	}
+	up, since := o.d.Bus.Data.Up()
+	if !up || since.Equal(o.dataSince) {
 		return
 	}
-	o.credit.Sent(name, p.key(), o.since(now))
-	if !p.booked {
-		p.booked = true
-		o.mu.Lock()
-		o.book.published++
-		o.mu.Unlock()
-		o.meters.published()
+	o.dataSince = since
+	refusal := o.fits()
+	o.mu.Lock()
+	o.lose(o.credit.reconnected())
+	o.busCause = refusal
+	o.mu.Unlock()
+	if refusal != "" {
+		o.grudge(refusal)
 	}
-	o.last.release()
-	o.last = p
 }
 
-// wall is a moment on the origin's clock: the wall clock at its start and monotonic time since.
-func (o *Origin) wall(t time.Time) time.Time {
-	return time.UnixMicro(o.startUsNow() + o.since(t).Microseconds())
+// fits compares the server's limit with the stream's frames and says what is to be done where they are too large.
+func (o *Origin) fits() string {
+	limit := o.d.Bus.Data.MaxPayload()
+	o.mu.Lock()
+	need := int64(frame.HeaderLen + frame.PayloadSize(frame.I420, o.w, o.h))
+	o.mu.Unlock()
+	if o.cfg.By != subject.Cam || limit <= 0 || need <= limit {
+		return ""
+	}
+	return fmt.Sprintf("frames of %d bytes are refused by the bus, which takes %d: raise max_payload in the NATS "+
+		"server's configuration (8MB)", need, limit)
 }
 
-func (o *Origin) startUsNow() int64 {
+// look does what time asks for.
+func (o *Origin) look(now time.Time) {
+	stands := o.decide(now)
+	o.mu.Lock()
+	o.want = o.demand.merged(now)
+	o.lose(o.credit.tick(now, o.listening))
+	var probes []string
+	if o.claim.standing == owner {
+		probes = o.credit.probes(now)
+	}
+	o.mu.Unlock()
+	for _, name := range probes {
+		o.probe(name, now)
+	}
+	if o.cfg.Always && stands && now.Sub(o.lastAlways) >= alwaysEvery {
+		o.lastAlways = now
+		o.wantAlways(now)
+	}
+}
+
+// decide follows the clock and the claim, and tells whether this one owns the stream.
+func (o *Origin) decide(now time.Time) bool {
+	o.mu.Lock()
+	old := o.claim.epoch
+	stepped := o.clock.follow(now, o.d.Wall())
+	if stepped {
+		clear(o.offsets)
+	}
+	changed := false
+	if stepped && o.claim.standing == owner {
+		o.endEpoch(old)
+		o.claim.renew(o.clock.us(now))
+		changed = true
+	}
+	before, last := o.claim.standing, o.claim.epoch
+	if o.claim.next(now, o.clock.us(now), o.listening) {
+		changed = true
+		if before == owner {
+			o.endEpoch(last)
+		}
+	}
+	standing, epoch, other := o.claim.standing, o.claim.epoch, o.claim.ownerName()
+	o.mu.Unlock()
+	if !changed {
+		return standing == owner
+	}
+	o.d.Roster.Changed()
+	switch {
+	case standing == standby:
+		o.log.Info("stream has another owner: standing by", "owner", other)
+	case stepped:
+		o.log.Warn("clock was stepped: new epoch", "epoch", epoch, "old", old)
+	default:
+		o.log.Info("stream is ours", "epoch", epoch)
+	}
+	return standing == owner
+}
+
+// endEpoch closes the book. Frames that wait are dropped with it. The caller holds mu.
+func (o *Origin) endEpoch(epoch uint64) {
+	o.dropWaiting()
+	o.past.add(&o.book, o.credit.opened(epoch))
+	o.book, o.sequence = book{}, 0
+}
+
+// dropWaiting drops the frames that no encoder has got. The caller holds mu.
+func (o *Origin) dropWaiting() {
+	if p, ok := o.slot.TryTake(); ok {
+		o.drop(p, ended)
+	}
+	if o.hand != nil {
+		o.drop(o.hand, ended)
+		o.hand = nil
+	}
+}
+
+// settle ends the stream: nothing more is taken, and what encoders have is waited for a little.
+func (o *Origin) settle(tick *time.Ticker) {
+	o.mu.Lock()
+	o.ending = true
+	o.dropWaiting()
+	o.mu.Unlock()
+	limit := time.NewTimer(settleLimit)
+	defer limit.Stop()
+	for over := false; !over && o.opened() > 0; {
+		select {
+		case <-limit.C:
+			over = true
+		case <-o.inbox.Ready():
+		case <-tick.C:
+		}
+		o.hear()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.startUs
+	o.lose(o.credit.reconnected()) // so that the last Status closes the book
 }
 
-// publish sends a frame to an encoder, or to raw readers.
-func (o *Origin) publish(p *picture, to, reply string) error {
-	path, ok := o.paths[to]
-	if !ok {
-		path = subject.Raw(o.cfg.By, o.cfg.Stream, to)
-		o.paths[to] = path
-	}
-	o.sample.begin(p)
-	p.header.PayloadLen = uint32(len(p.pixels()))
-	end := o.sample.publishing(p, path)
-	p.header.Put(p.buf)
-	err := o.d.Bus.Data.Publish(bus.Msg{Subject: path, Reply: reply, Traceparent: p.traceparent, Data: p.buf})
-	end(err)
-	o.troubled(err)
-	return err
-}
-
-// troubled tells people of a bus that refuses the stream's frames, and that it does no more.
-func (o *Origin) troubled(err error) {
-	text := ""
-	if errors.Is(err, bus.ErrTooLarge) {
-		text = err.Error()
-	}
+func (o *Origin) opened() int {
 	o.mu.Lock()
-	changed := o.trouble != text
-	o.trouble = text
-	o.mu.Unlock()
-	if err != nil && !errors.Is(err, bus.ErrDisconnected) && o.told.Allow() {
-		o.d.Log.Error("frames are not published", "stream", o.cfg.Stream, "error", err)
-	}
-	if changed {
-		o.d.Roster.Changed()
-	}
-}
-
-// probe asks an encoder that let a frame's time pass whether it answers again.
-func (o *Origin) probe(name string) {
-	h := frame.NewHeader()
-	h.Format = frame.I420
-	h.CapturedUs = o.wall(o.cfg.Now()).UnixMicro()
-	buf := make([]byte, frame.HeaderLen)
-	h.Put(buf)
-	err := o.d.Bus.Data.Publish(bus.Msg{
-		Subject: subject.Raw(o.cfg.By, o.cfg.Stream, name), Reply: subject.Done(o.cfg.By, o.cfg.Stream), Data: buf,
-	})
-	if err != nil && !errors.Is(err, bus.ErrDisconnected) {
-		o.d.Log.Warn("probe not sent", "stream", o.cfg.Stream, "encoder", name, "error", err)
-	}
-}
-
-// unanswered books frames that nobody will answer for.
-func (o *Origin) unanswered(lost []key) {
-	if len(lost) == 0 {
-		return
-	}
-	o.mu.Lock()
-	o.book.unanswered(lost)
-	o.mu.Unlock()
-	o.meters.unanswered(len(lost))
+	defer o.mu.Unlock()
+	return o.credit.opened(o.claim.epoch)
 }

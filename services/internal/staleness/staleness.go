@@ -1,5 +1,5 @@
-// Package staleness tells pictures that lay somewhere on their way: what was kept back by a freeze comes at once and is of
-// no use any more. It is pure, and compares clocks that need not agree.
+// Package staleness tells pictures that lay somewhere on their way: what was kept back by a freeze comes at once and is
+// of no use any more. It is pure, and compares clocks that need not agree.
 package staleness
 
 import (

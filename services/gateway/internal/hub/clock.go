@@ -9,6 +9,9 @@ import (
 // clockLife is how long the best measurement counts before a worse, newer one replaces it: clocks drift.
 const clockLife = 30 * time.Second
 
+// clockJump is how far an owner's clock may run ahead between two of its times; more, and it was set.
+const clockJump = time.Second
+
 // clock is what is to be added to the times of an owner, and of the encoders, to bring them to the gateway's clock.
 type clock struct {
 	origin, encoder pb.ClockOffset
@@ -25,7 +28,11 @@ func (c *clock) hear(h *Hub, st *pb.Status, ss *pb.StreamStatus, at time.Time) {
 		}
 		t1, t2, t3 := echo.GetSentUs(), echo.GetReceivedUs(), st.GetSentUs()
 		t4 := h.start.Add(at.Sub(h.start)).UnixMicro()
-		uncertainty := max(0, (t4-t1)-(t3-t2)) / 2
+		roundTrip := (t4 - t1) - (t3 - t2)
+		if roundTrip < -clockJump.Microseconds() {
+			continue // the owner's clock was set between hearing us and answering
+		}
+		uncertainty := max(roundTrip, -roundTrip) / 2
 		if c.known && uncertainty > c.origin.GetUncertaintyUs() && at.Sub(c.originAt) < clockLife {
 			continue
 		}
@@ -38,6 +45,7 @@ func (c *clock) hear(h *Hub, st *pb.Status, ss *pb.StreamStatus, at time.Time) {
 		return
 	}
 	best := int64(-1)
+	c.encoder.Instance = "" // one that the owner tells nothing of any more has gone
 	for _, e := range ss.GetClocks() {
 		if best < 0 || e.GetUncertaintyUs() < best {
 			best = e.GetUncertaintyUs()

@@ -55,8 +55,8 @@ const maxViewport = 1 << 16
 
 // wish is what a viewer wants after a select, which leaves the rung where it names none.
 func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, fresh bool, err error) {
-	if fps := sel.GetMaxFps(); !(fps >= 0 && fps <= MaxFPS) {
-		return w, false, fmt.Errorf("max fps: want 0 to %d", MaxFPS)
+	if fps := sel.GetMaxFps(); fps != 0 && !ValidFPS(fps) {
+		return w, false, fmt.Errorf("max fps: want %v to %v, or 0 for all", MinFPS, MaxFPS)
 	}
 	if sel.GetWidth() > maxViewport || sel.GetHeight() > maxViewport {
 		return w, false, fmt.Errorf("width and height: want at most %d", maxViewport)
@@ -84,8 +84,14 @@ func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, fresh b
 	return w, st == nil, nil
 }
 
-// MaxFPS is the highest rate that can be asked for.
-const MaxFPS = 240
+// MinFPS and MaxFPS bound the rate that can be asked for.
+const (
+	MinFPS = 0.1
+	MaxFPS = 240
+)
+
+// ValidFPS tells whether a rate can be asked for; NaN cannot.
+func ValidFPS(fps float64) bool { return fps >= MinFPS && fps <= MaxFPS }
 
 // Painted is what a viewer showed. It makes Hub a viewer.Commands.
 func (h *Hub) Painted(v *viewer.Viewer, p *pb.Painted) {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -21,6 +22,8 @@ const (
 	feedBound = 2
 	// freshFor is how old the newest picture may be to be shown to somebody who has just come.
 	freshFor = time.Second
+	// epochSilence is how long the greater epoch must have been silent before a smaller one counts.
+	epochSilence = 2 * time.Second
 )
 
 // feed is one rung of one stream while somebody wants it: one subscription, however many watch.
@@ -61,9 +64,7 @@ func openFeed(h *Hub, s *stream, r frame.Rung) (*feed, error) {
 		return nil, fmt.Errorf("stream %q: %w", s.name, err)
 	}
 	f.sub = sub
-	ctx, cancel := context.WithCancel(h.running)
-	f.cancel = cancel
-	h.feeds.Go(func() error { f.run(ctx); return nil })
+	h.launch(f)
 	return f, nil
 }
 
@@ -85,22 +86,20 @@ func (f *feed) run(ctx context.Context) {
 // take checks a picture and offers it to all who watch.
 func (f *feed) take(a arrival) {
 	head, jpeg, err := frame.Parse(a.msg.Data)
-	if err != nil || head.Format != frame.JPEG || len(jpeg) == 0 || head.Rung != f.rung {
+	if err != nil || head.Rung != f.rung || !isJPEG(&head, jpeg) {
 		f.h.meters.picture(malformed)
 		return
 	}
 	received := f.h.start.Add(a.at.Sub(f.h.start))
+	// From its capture on, by the owner's clock: those of the encoders may differ from each other.
 	delay := time.Duration(received.UnixMicro()-head.CapturedUs) * time.Microsecond
-	if us := head.HopUs[frame.Encoded]; us != frame.NotSet {
-		delay -= time.Duration(us) * time.Microsecond
-	}
 	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, a.at.Sub(f.h.start)) {
-		f.h.meters.picture(staleDrop)
+		f.h.meters.picture(stale)
 		return
 	}
 	head.Channel = f.stream.channel
 	head.SetHop(frame.Received, received)
-	head.SetHop(frame.Handed, f.h.now())
+	head.SetHop(frame.Handed, f.h.Now())
 	p := picture.New(head, f.h.numbers.Next(), jpeg)
 	for _, seat := range f.stream.watched() {
 		if seat.takes(f.rung) {
@@ -111,13 +110,26 @@ func (f *feed) take(a arrival) {
 	f.keep(p, a.at)
 }
 
+// isJPEG tells whether an envelope holds a picture that a viewer could show.
+func isJPEG(h *frame.Header, payload []byte) bool {
+	return h.Format == frame.JPEG && h.Flags&frame.FlagReference == 0 && bytes.HasPrefix(payload, startOfImage)
+}
+
+// startOfImage is what every JPEG begins with.
+var startOfImage = []byte{0xFF, 0xD8, 0xFF}
+
+// newer tells whether a picture that came now takes the place of the newest one: of two epochs the greater, unless it
+// has been silent for a while, so that a clock set back blacks nothing out.
+func newer(h, newest *frame.Header, silent time.Duration) bool {
+	return h.Later(newest.Epoch, newest.Sequence) || h.Epoch < newest.Epoch && silent >= epochSilence
+}
+
 func (f *feed) keep(p *picture.Picture, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sizes.add(adapt.Size80(float64(len(p.JPEG)), int(p.Header.Quality)))
 	f.quality = int(p.Header.Quality)
-	if old := f.newest; old != nil && old.Header.Epoch == p.Header.Epoch && !p.Header.Later(old.Header.Epoch,
-		old.Header.Sequence) {
+	if f.newest != nil && !newer(&p.Header, &f.newest.Header, at.Sub(f.at)) {
 		return
 	}
 	f.newest, f.at = p, at

@@ -55,16 +55,16 @@ type Hub struct {
 	streams  map[string]*stream
 	channels uint16 // the last one given
 	viewers  map[*viewer.Viewer]*watcher
-	lowest   map[string]int  // quality, by encoder
-	feeds    *errgroup.Group // nil while Run is not running
-	running  context.Context // Run's: feeds live by it
+	lowest   map[string]int // quality, by encoder
+	launch   func(*feed)    // nil while Run is not running; Run waits for what it launched
 }
 
 // watcher is what the hub knows of one viewer.
 type watcher struct {
-	main   string // its first stream
-	since  time.Time
-	traced time.Time // when it last asked for a trace
+	main    string // its first stream
+	since   time.Time
+	traced  time.Time // when it last asked for a trace
+	counted counted
 }
 
 // New makes a hub that hears nothing until Run.
@@ -78,8 +78,9 @@ func New(d Deps) *Hub {
 // Numbers gives this gateway's numbers for frames and pings.
 func (h *Hub) Numbers() *picture.Counter { return &h.numbers }
 
-// now is the gateway's clock: wall time at the start and monotonic time since.
-func (h *Hub) now() time.Time { return h.start.Add(time.Since(h.start)) }
+// Now is the gateway's clock: wall time at the start and monotonic time since. Whoever tells times to viewers uses it,
+// so that they fit together even where the host's clock was set.
+func (h *Hub) Now() time.Time { return h.start.Add(time.Since(h.start)) }
 
 func (h *Hub) changed() {
 	select {
@@ -92,7 +93,11 @@ func (h *Hub) changed() {
 func (h *Hub) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	h.mu.Lock()
-	h.feeds, h.running = g, ctx
+	h.launch = func(f *feed) {
+		ctx, cancel := context.WithCancel(ctx)
+		f.cancel = cancel
+		g.Go(func() error { f.run(ctx); return nil })
+	}
 	h.mu.Unlock()
 	defer h.d.Roster.Watch(h.hear)()
 	defer h.d.Bus.Control.Watch(func(bool) { h.changed() })()
@@ -126,7 +131,7 @@ func (h *Hub) loop(ctx context.Context) {
 func (h *Hub) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.feeds = nil
+	h.launch = nil
 	for _, s := range h.streams {
 		asked := false
 		for r := range s.feeds {
@@ -147,7 +152,7 @@ func (h *Hub) settle(every bool) {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.feeds == nil {
+	if h.launch == nil {
 		return
 	}
 	for _, s := range h.streams {
@@ -185,7 +190,7 @@ func (h *Hub) ask(s *stream) {
 	s.asked = d
 	who := h.d.Roster.Config()
 	f := &pb.Feedback{
-		Reader: who.Instance, Run: who.Run, Stream: s.name, SentUs: h.now().UnixMicro(), TraceNext: s.traceNext,
+		Reader: who.Instance, Run: who.Run, Stream: s.name, SentUs: h.Now().UnixMicro(), TraceNext: s.traceNext,
 	}
 	s.traceNext = false
 	for r, feed := range s.feeds {
@@ -233,13 +238,17 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 func (h *Hub) Detach(v *viewer.Viewer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w := h.viewers[v]
+	if w == nil {
+		return
+	}
 	delete(h.viewers, v)
 	for _, s := range h.streams {
 		if s.seats[v] != nil {
 			h.leave(s, v)
 		}
 	}
-	h.meters.viewerEnded(v.Stats())
+	h.meters.viewer(w.counted, v.Stats())
 }
 
 func (h *Hub) leave(s *stream, v *viewer.Viewer) {

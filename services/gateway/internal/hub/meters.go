@@ -10,18 +10,23 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 )
 
-// What became of pictures off the bus.
+// fate is what became of a picture off the bus.
+type fate int
+
 const (
-	taken      = "taken"
-	superseded = "superseded"
-	malformed  = "malformed"
-	staleDrop  = "stale"
+	taken fate = iota
+	superseded
+	malformed
+	stale
+	fates // their number
 )
 
+var fateNames = [fates]string{"taken", "superseded", "malformed", "stale"}
+
 type meters struct {
-	pictures, delivered, skipped, paints metric.Int64Counter
-	moves                                metric.Int64Counter
-	byFate                               map[string]metric.MeasurementOption
+	pictures, delivered, bytes, skipped, paints, moves metric.Int64Counter
+
+	byFate [fates][]metric.AddOption // built once: a picture allocates no attributes
 }
 
 func newMeters(m metric.Meter) *meters {
@@ -37,19 +42,20 @@ func newMeters(m metric.Meter) *meters {
 	}
 	out := &meters{
 		pictures:  counter("framebus.gateway.pictures", "{frame}", "Pictures off the bus by what became of them."),
-		delivered: counter("framebus.gateway.delivered", "{frame}", "Pictures sent to viewers that have left."),
-		skipped:   counter("framebus.gateway.skipped", "{frame}", "Pictures not sent to viewers that have left, by reason."),
+		delivered: counter("framebus.gateway.delivered", "{frame}", "Pictures sent to viewers."),
+		bytes:     counter("framebus.gateway.delivered.size", "By", "Bytes of pictures sent to viewers."),
+		skipped:   counter("framebus.gateway.skipped", "{frame}", "Pictures not sent to viewers, by reason."),
 		paints:    counter("framebus.gateway.painted", "{message}", "Reports of what viewers showed."),
 		moves:     counter("framebus.gateway.rung.changes", "{change}", "Viewers' changes of rung by reason."),
-		byFate:    map[string]metric.MeasurementOption{},
 	}
-	for _, fate := range []string{taken, superseded, malformed, staleDrop} {
-		out.byFate[fate] = metric.WithAttributeSet(attribute.NewSet(attribute.String("fate", fate)))
+	for f, name := range fateNames {
+		set := attribute.NewSet(attribute.String("fate", name))
+		out.byFate[f] = []metric.AddOption{metric.WithAttributeSet(set)}
 	}
 	return out
 }
 
-func (m *meters) picture(fate string) { m.pictures.Add(context.Background(), 1, m.byFate[fate]) }
+func (m *meters) picture(f fate) { m.pictures.Add(context.Background(), 1, m.byFate[f]...) }
 
 // moved counts a viewer's change of rung.
 func (m *meters) moved(f viewer.Fare) {
@@ -59,12 +65,27 @@ func (m *meters) moved(f viewer.Fare) {
 
 func (m *meters) painted() { m.paints.Add(context.Background(), 1) }
 
-func (m *meters) viewerEnded(s viewer.Stats) {
+// counted is what the meters know of a viewer already.
+type counted struct {
+	frames, bytes uint64
+	skipped       map[string]uint64
+}
+
+// viewer counts what a viewer has had since the last time.
+func (m *meters) viewer(was counted, s viewer.Stats) counted {
 	ctx := context.Background()
-	m.delivered.Add(ctx, int64(s.Frames))
+	m.delivered.Add(ctx, int64(s.Frames-was.frames))
+	m.bytes.Add(ctx, int64(s.Bytes-was.bytes))
+	now := counted{frames: s.Frames, bytes: s.Bytes, skipped: map[string]uint64{}}
 	for _, lane := range s.Streams {
 		for why, n := range lane.Skipped {
-			m.skipped.Add(ctx, int64(n), metric.WithAttributes(attribute.String("reason", why)))
+			now.skipped[why] += n
 		}
 	}
+	for why, n := range now.skipped {
+		if n > was.skipped[why] { // a stream that the viewer has left takes its count along
+			m.skipped.Add(ctx, int64(n-was.skipped[why]), metric.WithAttributes(attribute.String("reason", why)))
+		}
+	}
+	return now
 }

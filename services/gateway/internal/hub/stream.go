@@ -102,6 +102,10 @@ func (s *stream) demand() demand {
 			continue
 		}
 		d.any, d.wanted[r] = true, true
+		if !s.wants(frame.Rung(r)) {
+			d.fps[r] = s.asked.fps[r] // what outlives the last viewer is what was asked for
+			continue
+		}
 		all := s.snapshots > 0 && r == int(frame.Full)
 		for _, seat := range s.seats {
 			if seat.tuning.Hidden || !seat.uses(frame.Rung(r)) {
@@ -138,7 +142,7 @@ func (s *stream) watched() []*seat {
 // state is the stream's as viewers are to know it.
 func (s *stream) state() told {
 	if !s.present {
-		return told{pb.StreamState_STREAM_STATE_UNSPECIFIED, "its capture service has gone; waiting for it to come back"}
+		return told{pb.StreamState_STREAM_STATE_GONE, "its capture service has gone; waiting for it to come back"}
 	}
 	return told{s.owner.GetState(), s.owner.GetCause()}
 }
@@ -187,8 +191,8 @@ func (h *Hub) hearOwner(s *stream, st *pb.Status, ss *pb.StreamStatus, at time.T
 	case !mine && s.present && !outranks(ss, st.GetInstance(), s.owner, s.who):
 		return
 	default:
-		if !mine {
-			s.clock = clock{}
+		if !mine || ss.GetEpoch() != s.owner.GetEpoch() {
+			s.clock = clock{} // another host's, or it was set
 		}
 		s.owner, s.who, s.heard, s.present = ss, st.GetInstance(), at, true
 		s.clock.hear(h, st, ss, at)

@@ -56,6 +56,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, rw, nil
 }
 
+// MultipartType is the content type of a Multipart response.
+const MultipartType = "multipart/x-mixed-replace; boundary=" + picture.Boundary
+
 // Multipart makes a viewer of an HTTP/1 request: one endless multipart/x-mixed-replace response.
 func Multipart(w http.ResponseWriter, r *http.Request, o Options) (*Viewer, error) {
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -67,7 +70,7 @@ func Multipart(w http.ResponseWriter, r *http.Request, o Options) (*Viewer, erro
 	v.client = r.UserAgent()
 	v.format = picture.Multipart
 	v.preface = []byte("HTTP/1.1 200 OK\r\n" +
-		"Content-Type: multipart/x-mixed-replace; boundary=" + picture.Boundary + "\r\n" +
+		"Content-Type: " + MultipartType + "\r\n" +
 		"Cache-Control: no-store\r\nPragma: no-cache\r\nX-Accel-Buffering: no\r\n" +
 		"Access-Control-Allow-Origin: *\r\nConnection: close\r\n\r\n")
 	v.connected(conn)
@@ -89,8 +92,11 @@ func newViewer(o Options) *Viewer {
 	if o.Numbers == nil {
 		o.Numbers = new(picture.Counter)
 	}
+	if o.Began.IsZero() {
+		o.Began = time.Now()
+	}
 	// Nobody writes before Run: the turn is taken.
-	v := &Viewer{o: o, began: time.Now(), wake: make(chan struct{}, 1), turn: true, credit: newCredit()}
+	v := &Viewer{o: o, began: o.Began, wake: make(chan struct{}, 1), turn: true, credit: newCredit()}
 	if o.deafAfter > 0 {
 		v.credit.patience = o.deafAfter
 	}

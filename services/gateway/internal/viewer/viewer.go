@@ -50,6 +50,9 @@ type Options struct {
 	Numbers     *picture.Counter         // the gateway's own, which it also numbers its pictures with
 	Commands    Commands                 // nil: control messages are read and dropped
 	CheckOrigin func(*http.Request) bool // nil: the page's host must be ours
+	// Began is now by the gateway's clock, with a monotonic reading; what the client is told of times goes by it. Zero:
+	// the host's clock.
+	Began time.Time
 	// WriteTimeout ends a viewer that reads nothing for so long. Default 10 s.
 	WriteTimeout time.Duration
 

@@ -1,0 +1,449 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/natsd"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// house is a server with a camera, a reader who wants nothing yet, and encoders.
+type house struct {
+	cfg    bus.Config
+	cam    *camera
+	member *member
+	reader *member
+	coders []*coder
+}
+
+func build(t *testing.T, workers uint32, coders ...string) *house {
+	t.Helper()
+	h := &house{cfg: bus.Config{InProcess: startServer(t, natsd.Config{})}}
+	h.member = join(t, h.cfg, "capture", "cap-a")
+	h.reader = join(t, h.cfg, "gateway", "gw")
+	h.cam = film(t, h.member, Config{Source: "pattern:"}, nil)
+	for _, name := range coders {
+		h.coders = append(h.coders, encodes(t, h.cfg, name, workers))
+	}
+	h.cam.becomes(t, pb.StreamState_STREAM_STATE_LIVE)
+	return h
+}
+
+func TestDemandBringsFrames(t *testing.T) {
+	h := build(t, 2, "enc-a")
+	h.cam.eventually(t, "unwanted frames are counted", func(s *pb.StreamStatus) bool {
+		return s.GetBook().GetUnwanted() > 20
+	})
+	require.Zero(t, h.coders[0].frames.Load(), "nobody asked")
+
+	stop := watch(t, h.reader, asks("gw", full(0)))
+	h.coders[0].more(t, 20)
+	m, head, err := h.coders[0].newest()
+	require.NoError(t, err)
+	require.Equal(t, subject.Raw(subject.Cam, stream, "enc-a"), m.Subject)
+	require.Equal(t, subject.Done(subject.Cam, stream), m.Reply)
+	require.Equal(t, frame.I420, head.Format)
+	require.Equal(t, []uint16{width, height}, []uint16{head.Width, head.Height})
+	require.Equal(t, h.cam.StreamStatus().GetEpoch(), head.Epoch)
+	require.InDelta(t, time.Now().UnixMicro(), head.CapturedUs, float64(within.Microseconds()))
+	require.GreaterOrEqual(t, head.HopUs[frame.Published], int32(0))
+	require.EqualValues(t, 42, m.Data[frame.HeaderLen], "the source's own pixels")
+
+	s := h.cam.StreamStatus()
+	require.Equal(t, pb.Owner_OWNER_CAM, s.GetOwner())
+	require.Equal(t, "pattern:", s.GetSource())
+	require.Equal(t, "gw", s.GetReaders()[0].GetReader())
+	require.NotZero(t, s.GetReaders()[0].GetSentUs())
+	require.NotZero(t, s.GetReaders()[0].GetReceivedUs())
+	require.Equal(t, "enc-a", s.GetClocks()[0].GetInstance())
+	require.Less(t, s.GetClocks()[0].GetOffsetUs(), within.Microseconds())
+
+	stop()
+	require.Eventually(t, func() bool {
+		s := h.cam.StreamStatus()
+		return len(s.GetReaders()) == 0 && s.GetBook().GetOpen() == 0
+	}, within, every, "demand outlives its reader")
+	b := h.cam.StreamStatus().GetBook()
+	h.cam.eventually(t, "frames are unwanted again", func(s *pb.StreamStatus) bool {
+		return s.GetBook().GetUnwanted() > b.GetUnwanted()+20
+	})
+	now := h.cam.StreamStatus().GetBook().GetPublished()
+	require.LessOrEqual(t, now, b.GetPublished()+1, "but for one that waited as it ended")
+}
+
+func TestTheBookBalances(t *testing.T) {
+	h := build(t, 1, "enc-a", "enc-b")
+	watch(t, h.reader, asks("gw", full(0)))
+	for range 20 {
+		h.coders[0].more(t, 1)
+		balanced(t, h.cam.StreamStatus().GetBook())
+	}
+	h.coders[0].frozen.Store(true) // some unanswered
+	h.cam.eventually(t, "unanswered", func(s *pb.StreamStatus) bool {
+		balanced(t, s.GetBook())
+		return s.GetBook().GetUnanswered() > 0
+	})
+	h.coders[1].leave() // some refused
+	h.cam.eventually(t, "superseded", func(s *pb.StreamStatus) bool {
+		balanced(t, s.GetBook())
+		return s.GetBook().GetDropped()["superseded"] > 20
+	})
+	h.cam.stop()
+	b := h.cam.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Zero(t, b.GetOpen(), "a closed book has nothing open")
+	require.Equal(t, h.cam.StreamStatus().GetSequence(), b.GetCaptured(), "every frame is in it")
+	require.Positive(t, b.GetDone()["encoded"])
+	require.LessOrEqual(t, b.GetCaptured(), h.cam.offered.Load())
+}
+
+func TestRawReadersAndTheirRate(t *testing.T) {
+	h := build(t, 1, "enc-a")
+	var copies atomic.Uint64
+	var bad atomic.Bool
+	_, err := h.reader.bus.Data.Subscribe(subject.Raw(subject.Cam, stream, subject.Reader), func(m bus.Msg) {
+		head, payload, err := frame.Parse(m.Data)
+		if err != nil || m.Reply != "" || len(payload) != frame.PayloadSize(frame.I420, width, height) ||
+			head.HopUs[frame.Published] == frame.NotSet {
+			bad.Store(true)
+		}
+		copies.Add(1)
+	})
+	require.NoError(t, err)
+	watch(t, h.reader, rawAt("raw", 20))
+	require.Eventually(t, func() bool { return copies.Load() > 40 }, within, every)
+	require.False(t, bad.Load())
+	require.Zero(t, h.coders[0].frames.Load(), "no encoder has anything to do with it")
+	b := h.cam.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Zero(t, b.GetPublished())
+	require.Less(t, 2*copies.Load(), b.GetUnwanted(), "thinned from 200 to 20 frames a second")
+}
+
+func TestAnEncoderThatVanishesLosesNoFrame(t *testing.T) {
+	h := build(t, 1, "enc-a", "enc-b")
+	watch(t, h.reader, asks("gw", full(0)))
+	h.coders[0].more(t, 5)
+	h.coders[1].more(t, 5)
+	// Its data connection ends, while its Status still counts: the server tells that nobody listens.
+	h.coders[1].leave()
+	h.coders[0].more(t, 100)
+	b := h.cam.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Less(t, b.GetUnanswered(), uint64(20), "frames go to the other")
+}
+
+func TestARefusedFrameIsHandedOnUnlessANewerWaits(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	m := join(t, cfg, "capture", "cap-a")
+	require.Eventually(t, func() bool { up, _ := m.bus.Up(); return up }, within, every)
+	o := New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: m.bus, Roster: m.roster, Log: quiet})
+	o.claim.standing, o.claim.epoch, o.want.rungs = owner, 1, fullBit
+	for _, name := range []string{"enc-a", "enc-b"} {
+		o.credit.hear(name, 1, 1, false, time.Now())
+	}
+	shoot := func() {
+		require.NotNil(t, o.Begin(time.Now(), width, height))
+		o.Commit()
+	}
+	shoot()
+	o.serve()
+	require.True(t, o.credit.holds("enc-a", frameID{1, 1}))
+	o.hearNobody(subject.Raw(subject.Cam, stream, "enc-a"), time.Now())
+	balanced(t, o.StreamStatus().GetBook())
+	o.serve()
+	require.True(t, o.credit.holds("enc-b", frameID{1, 1}), "handed on")
+	b := o.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Equal(t, []uint64{1, 0, 1}, []uint64{b.GetPublished(), b.GetUnanswered(), b.GetOpen()})
+
+	shoot() // a newer one waits
+	o.hearNobody(subject.Raw(subject.Cam, stream, "enc-b"), time.Now())
+	b = o.StreamStatus().GetBook()
+	balanced(t, b)
+	require.EqualValues(t, 1, b.GetUnanswered())
+	o.hearNobody(subject.Raw(subject.Cam, "other", "enc-b"), time.Now())
+	o.hearNobody("nonsense", time.Now())
+	require.Equal(t, b.String(), o.StreamStatus().GetBook().String())
+}
+
+func TestAFrozenEncoderIsLeftAloneUntilItAnswers(t *testing.T) {
+	h := build(t, 1, "enc-a", "enc-b")
+	watch(t, h.reader, asks("gw", full(0)))
+	frozen, other := h.coders[0], h.coders[1]
+	frozen.more(t, 5)
+	frozen.frozen.Store(true)
+	h.cam.eventually(t, "its frame is given up", func(s *pb.StreamStatus) bool {
+		return s.GetBook().GetUnanswered() > 0
+	})
+	require.Eventually(t, func() bool { return frozen.probes.Load() >= 1 }, within, every, "it is asked")
+	got := frozen.frames.Load()
+	require.Eventually(t, func() bool { return frozen.probes.Load() >= 2 }, within, every, "it is asked")
+	other.more(t, 20)
+	require.Equal(t, got, frozen.frames.Load(), "it gets probes only")
+	frozen.frozen.Store(false)
+	frozen.more(t, 5)
+	balanced(t, h.cam.StreamStatus().GetBook())
+}
+
+func TestADrainingEncoderGetsNothing(t *testing.T) {
+	h := build(t, 1, "enc-a", "enc-b")
+	watch(t, h.reader, asks("gw", full(0)))
+	h.coders[0].more(t, 5)
+	h.coders[0].roster.Drain()
+	require.Eventually(t, func() bool {
+		before := h.coders[0].frames.Load()
+		h.coders[1].more(t, 20)
+		return h.coders[0].frames.Load() == before
+	}, within, every)
+}
+
+func TestABusRestartLosesNoCredit(t *testing.T) {
+	addr := freeAddr(t)
+	server := startServer(t, natsd.Config{Listen: addr})
+	cfg := bus.Config{URL: "nats://" + addr}
+	m := join(t, cfg, "capture", "cap-a")
+	cam := film(t, m, Config{}, nil)
+	enc := encodes(t, cfg, "enc-a", 1)
+	watch(t, join(t, cfg, "gateway", "gw"), asks("gw", full(0)))
+	enc.more(t, 5)
+	epoch := cam.StreamStatus().GetEpoch()
+
+	enc.frozen.Store(true) // so that a frame is open as the bus goes
+	cam.eventually(t, "a frame is open", func(s *pb.StreamStatus) bool {
+		return s.GetBook().GetOpen()+s.GetBook().GetUnanswered() > 0
+	})
+	server.Close()
+	require.Eventually(t, func() bool { up, _ := m.bus.Up(); return !up }, within, every)
+	offered := cam.offered.Load()
+	require.Eventually(t, func() bool { return cam.offered.Load() > offered+50 }, within, every, "the source goes on")
+	balanced(t, cam.StreamStatus().GetBook())
+	enc.frozen.Store(false)
+	startServer(t, natsd.Config{Listen: addr})
+	enc.more(t, 20)
+	s := cam.StreamStatus()
+	balanced(t, s.GetBook())
+	require.Equal(t, epoch, s.GetEpoch(), "it stays the owner")
+	require.Positive(t, s.GetBook().GetUnanswered())
+}
+
+func TestNothingBlocksWhileTheBusIsAway(t *testing.T) {
+	cfg := bus.Config{URL: "nats://" + freeAddr(t)}
+	cam := film(t, join(t, cfg, "capture", "cap-a"), Config{Always: true}, nil)
+	require.Eventually(t, func() bool { return cam.offered.Load() > 100 }, within, every)
+	require.Equal(t, pb.StreamState_STREAM_STATE_CLAIMING, cam.StreamStatus().GetState())
+	cam.stop()
+}
+
+func TestFramesLargerThanTheBusTakesSayWhichSetting(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{MaxPayload: 1000})}
+	cam := film(t, join(t, cfg, "capture", "cap-a"), Config{}, nil)
+	cam.eventually(t, "told before anybody watches", func(s *pb.StreamStatus) bool {
+		return s.GetState() == pb.StreamState_STREAM_STATE_LIVE && strings.Contains(s.GetCause(), "max_payload")
+	})
+	encodes(t, cfg, "enc-a", 1)
+	watch(t, join(t, cfg, "gateway", "gw"), asks("gw", full(0)))
+	cam.eventually(t, "dropped as too large", func(s *pb.StreamStatus) bool {
+		balanced(t, s.GetBook())
+		return s.GetBook().GetDropped()["too_large"] > 5
+	})
+	require.Contains(t, cam.StreamStatus().GetCause(), "max_payload")
+}
+
+func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
+	for name, end := range map[string]func(h *house){
+		"when the first drains": func(h *house) { h.cam.stop(); h.member.roster.Drain() },
+		"when it is silent":     func(h *house) { h.member.leave(); h.cam.stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, 1, "enc-a")
+			first := h.cam.StreamStatus()
+			second := film(t, join(t, h.cfg, "capture", "cap-b"), Config{}, nil)
+			second.becomes(t, pb.StreamState_STREAM_STATE_STANDBY)
+			require.Contains(t, second.StreamStatus().GetCause(), "cap-a")
+			require.Zero(t, second.StreamStatus().GetEpoch())
+			watch(t, h.reader, asks("gw", full(0)))
+			h.coders[0].more(t, 10)
+			_, head, _ := h.coders[0].newest()
+			require.Equal(t, first.GetEpoch(), head.Epoch)
+			end(h)
+			second.becomes(t, pb.StreamState_STREAM_STATE_LIVE)
+			require.Greater(t, second.StreamStatus().GetEpoch(), first.GetEpoch())
+			h.coders[0].more(t, 10)
+		})
+	}
+}
+
+func TestOfTwoOwnersAfterAPartitionOneStays(t *testing.T) {
+	h := build(t, 1)
+	// A greater epoch, as from the other side of a partition.
+	other := join(t, h.cfg, "capture", "cap-b")
+	epoch := h.cam.StreamStatus().GetEpoch() + 1
+	other.roster.SetFill(func(s *pb.Status) {
+		s.Streams = []*pb.StreamStatus{{Name: stream, Owner: pb.Owner_OWNER_CAM, Epoch: epoch}}
+	})
+	h.cam.becomes(t, pb.StreamState_STREAM_STATE_STANDBY)
+	other.roster.SetFill(nil)
+	h.cam.becomes(t, pb.StreamState_STREAM_STATE_LIVE)
+	require.Greater(t, h.cam.StreamStatus().GetEpoch(), epoch)
+}
+
+func TestASteppedClockBeginsANewEpoch(t *testing.T) {
+	var step atomic.Int64
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	cam := film(t, join(t, cfg, "capture", "cap-a"), Config{}, func(d *Deps) {
+		d.Wall = func() time.Time { return time.Now().Add(time.Duration(step.Load())) }
+	})
+	enc := encodes(t, cfg, "enc-a", 1)
+	watch(t, join(t, cfg, "gateway", "gw"), asks("gw", full(0)))
+	enc.more(t, 5)
+	old := cam.StreamStatus().GetEpoch()
+	step.Store(int64(-time.Hour))
+	cam.eventually(t, "a new epoch", func(s *pb.StreamStatus) bool { return s.GetEpoch() > old })
+	require.Eventually(t, func() bool {
+		_, head, _ := enc.newest()
+		return head.Epoch > old && head.CapturedUs < time.Now().Add(-30*time.Minute).UnixMicro()
+	}, within, every, "frames bear the new epoch and the new time")
+	balanced(t, cam.StreamStatus().GetBook())
+	enc.more(t, 10)
+}
+
+func TestAlwaysWantsTheStreamOfEncodersToo(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	film(t, join(t, cfg, "capture", "cap-a"), Config{Always: true}, nil)
+	enc := encodes(t, cfg, "enc-a", 1)
+	told := make(chan bus.Msg, 100)
+	_, err := enc.bus.Control.Subscribe(subject.Feedback(stream), func(m bus.Msg) {
+		select {
+		case told <- m:
+		default:
+		}
+	})
+	require.NoError(t, err)
+	enc.more(t, 10)
+	f := &pb.Feedback{}
+	require.NoError(t, bus.Decode(<-told, f))
+	require.Equal(t, pb.Rung_RUNG_FULL, f.GetRungs()[0].GetRung())
+}
+
+func TestASlateIsTold(t *testing.T) {
+	h := build(t, 1)
+	h.cam.State(false, "no frame for 5s", 1)
+	s := h.cam.StreamStatus()
+	require.Equal(t, pb.StreamState_STREAM_STATE_SLATE, s.GetState())
+	require.Equal(t, "no frame for 5s", s.GetCause())
+	require.EqualValues(t, 1, s.GetFps())
+}
+
+// tracer hands out sampled spans and remembers what they were called.
+type tracer struct {
+	noop.Tracer
+	mu    sync.Mutex
+	spans map[string]trace.SpanContext // by name
+}
+
+type span struct {
+	noop.Span
+	sc trace.SpanContext
+}
+
+func (s span) SpanContext() trace.SpanContext { return s.sc }
+
+func (tr *tracer) Start(ctx context.Context, name string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	sc := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1, 2}, SpanID: trace.SpanID{byte(len(name))}, TraceFlags: trace.FlagsSampled,
+	})
+	tr.spans[name] = sc
+	return trace.ContextWithSpanContext(ctx, sc), span{sc: sc}
+}
+
+func TestAReaderHasTheNextFrameTraced(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	tr := &tracer{spans: map[string]trace.SpanContext{}}
+	film(t, join(t, cfg, "capture", "cap-a"), Config{}, func(d *Deps) { d.Tracer = tr })
+	enc := join(t, cfg, "encoder", "enc-a")
+	var traced atomic.Uint64
+	problem := make(chan error, 1)
+	_, err := enc.bus.Data.Subscribe(subject.RawFor("enc-a"), func(m bus.Msg) {
+		head, _, err := frame.Parse(m.Data)
+		if sampled := head.Flags&frame.FlagSampled != 0; err != nil || sampled != (m.Traceparent != "") {
+			select {
+			case problem <- errors.New("flag and traceparent differ"):
+			default:
+			}
+		}
+		if m.Traceparent != "" && head.TraceID == [16]byte{1, 2} {
+			traced.Add(1)
+		}
+		_ = enc.bus.Data.Send(m.Reply, &pb.Done{
+			Encoder: "enc-a", Run: enc.roster.Config().Run, Epoch: head.Epoch, Sequence: head.Sequence,
+		})
+	})
+	require.NoError(t, err)
+	enc.roster.SetFill(func(s *pb.Status) { s.Encoder = &pb.EncoderStatus{Workers: 1} })
+	reader := join(t, cfg, "gateway", "gw")
+	watch(t, reader, asks("gw", full(0)))
+	f := asks("other", full(0))
+	f.TraceNext = true
+	require.Eventually(t, func() bool {
+		_ = reader.bus.Control.Send(subject.Feedback(stream), f) // again where nobody listened yet
+		return traced.Load() > 0
+	}, within, 50*time.Millisecond)
+	require.Empty(t, problem)
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	require.Equal(t, []string{"capture frame", "publish " + rawTemplate}, slices.Sorted(maps.Keys(tr.spans)))
+}
+
+func TestAFrameAllocatesNothing(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	o := New(Config{Stream: stream, By: subject.Cam}, Deps{
+		Bus: nil, Roster: join(t, cfg, "capture", "cap-a").roster, Log: quiet,
+	})
+	o.claim.standing, o.claim.epoch, o.want.rungs = owner, 1, fullBit
+	at := time.Now()
+	shoot := func() {
+		at = at.Add(33 * time.Millisecond)
+		require.Len(t, o.Begin(at, width, height), frame.PayloadSize(frame.I420, width, height))
+		o.Commit()
+	}
+	for range pictures {
+		shoot()
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		at = at.Add(33 * time.Millisecond)
+		if o.Begin(at, width, height) == nil {
+			t.Fatal("not wanted")
+		}
+		o.Commit()
+	}))
+	b := o.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Equal(t, o.sequence-1, b.GetDropped()["superseded"])
+
+	require.NotNil(t, o.Begin(at, width, height)) // without a Commit
+	require.NotNil(t, o.Begin(at, width, height))
+	require.Equal(t, b.GetCaptured()+1, o.sequence, "void")
+	o.claim.epoch++ // the epoch ends before the picture is full
+	o.Commit()
+	o.Commit() // and one without a Begin
+	require.Equal(t, b.GetCaptured()+1, o.sequence, "void")
+	o.claim.standing = standby
+	require.Nil(t, o.Begin(at, width, height))
+}

@@ -1,0 +1,220 @@
+package origin
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/bus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// grudgeEvery is how often it is logged that the bus refuses frames.
+const grudgeEvery = time.Minute
+
+// rawTemplate is what raw subjects have in common, for spans.
+const rawTemplate = "framebus.v1.raw.{by}.{stream}.{encoder}"
+
+// serve publishes the newest frame, if there is one and an encoder has room.
+func (o *Origin) serve() {
+	now := time.Now()
+	o.mu.Lock()
+	if p, ok := o.slot.TryTake(); ok {
+		if o.hand != nil {
+			o.supersede(o.hand, p)
+		}
+		o.hand = p
+	}
+	p := o.hand
+	if p == nil {
+		o.mu.Unlock()
+		return
+	}
+	to, picked := "", false
+	if p.jpeg {
+		to, picked = o.credit.pick(now)
+	}
+	copyRaw := p.raw
+	p.raw = false
+	if !picked && p.jpeg && now.Sub(p.at) > waitLimit {
+		o.hand = nil
+		o.drop(p, noEncoder)
+		o.mu.Unlock()
+		return
+	}
+	o.mu.Unlock()
+
+	if picked {
+		o.send(p, to)
+	}
+	if copyRaw {
+		// A reader's copy that the bus does not take is not worth another try; the encoder's tells why.
+		_ = o.publish(p, bus.Msg{Subject: o.raw})
+	}
+	if picked || !p.jpeg {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.hand == p { // not sent to be kept
+			o.hand = nil
+			o.release(p)
+		}
+	}
+}
+
+// send gives the frame in hand to an encoder and keeps it until the next is sent. One that the bus does not take is
+// dropped, and still in hand.
+func (o *Origin) send(p *picture, to string) {
+	at := time.Now()
+	m := bus.Msg{Subject: o.subject(to), Reply: o.done}
+	var end func(error)
+	if p.sampled {
+		m.Traceparent, end = o.trace(p, m.Subject)
+	}
+	err := o.publish(p, m)
+	if end != nil {
+		end(err)
+	}
+	if err != nil {
+		o.refuse(p, err)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.credit.sent(to, sent{p.id(), at})
+	if !p.again {
+		o.book.waiting--
+		o.book.published++
+	}
+	o.busCause = ""
+	if o.kept != nil {
+		o.release(o.kept)
+	}
+	o.hand, o.kept, o.keptAt = nil, p, to
+}
+
+func (o *Origin) publish(p *picture, m bus.Msg) error {
+	o.mu.Lock()
+	p.head.SetHop(frame.Published, o.clock.wall(time.Now()))
+	o.mu.Unlock()
+	p.head.Put(p.buf)
+	m.Data = p.buf
+	return o.d.Bus.Data.Publish(m)
+}
+
+// refuse books a frame that the bus did not take.
+func (o *Origin) refuse(p *picture, err error) {
+	why, cause := busFailed, ""
+	switch {
+	case errors.Is(err, bus.ErrTooLarge):
+		why, cause = tooLarge, err.Error()
+	case errors.Is(err, bus.ErrDisconnected):
+		why = disconnected
+	}
+	o.mu.Lock()
+	if p.again {
+		o.book.unanswered++
+	} else {
+		o.book.drop(why)
+	}
+	fresh := cause != "" && o.busCause == ""
+	if fresh {
+		o.busCause = cause
+	}
+	o.mu.Unlock()
+	if fresh {
+		o.d.Roster.Changed()
+	}
+	if why != disconnected { // the bus says that itself
+		o.grudge(err.Error())
+	}
+}
+
+// grudge logs that the bus refuses frames, once a minute.
+func (o *Origin) grudge(cause string) {
+	if now := time.Now(); o.lastGrudge.IsZero() || now.Sub(o.lastGrudge) >= grudgeEvery {
+		o.lastGrudge = now
+		o.log.Error("frames do not reach the bus", "cause", cause)
+	}
+}
+
+// subject of the frames to an encoder, remembered so that none is built per frame.
+func (o *Origin) subject(encoder string) string {
+	s, ok := o.subjects[encoder]
+	if !ok {
+		if len(o.subjects) >= maxPeers {
+			clear(o.subjects)
+		}
+		s = subject.Raw(o.cfg.By, o.cfg.Stream, encoder)
+		o.subjects[encoder] = s
+	}
+	return s
+}
+
+// probe asks an encoder whether it is there: an envelope without payload, which no book counts.
+func (o *Origin) probe(encoder string, now time.Time) {
+	o.mu.Lock()
+	h := frame.NewHeader()
+	h.Format, h.Width, h.Height = frame.I420, uint16(o.w), uint16(o.h)
+	h.Epoch, h.CapturedUs = o.claim.epoch, o.clock.us(now)
+	o.mu.Unlock()
+	o.pings++
+	h.Sequence = o.pings
+	h.Put(o.ping[:])
+	// Where the bus takes none, the next is tried in a second.
+	_ = o.d.Bus.Data.Publish(bus.Msg{Subject: o.subject(encoder), Reply: o.done, Data: o.ping[:]})
+}
+
+// wantAlways has encoders know that the stream is wanted, as any reader would.
+func (o *Origin) wantAlways(now time.Time) {
+	o.mu.Lock()
+	f := &pb.Feedback{
+		Reader: o.me.Instance, Run: o.me.Run, Stream: o.cfg.Stream, SentUs: o.clock.us(now),
+		Rungs: []*pb.RungDemand{{Rung: pb.Rung_RUNG_FULL}},
+	}
+	o.mu.Unlock()
+	_ = o.d.Bus.Control.Send(subject.Feedback(o.cfg.Stream), f) // it is told again soon
+}
+
+// trace begins the frame's trace: its capture, and its publishing, which end closes.
+func (o *Origin) trace(p *picture, to string) (traceparent string, end func(error)) {
+	o.mu.Lock()
+	captured, now := o.clock.wall(p.at), o.clock.wall(time.Now())
+	o.mu.Unlock()
+	stream := attribute.String("framebus.stream", o.cfg.Stream)
+	sequence := attribute.Int64("framebus.sequence", int64(p.head.Sequence))
+	ctx, capture := o.d.Tracer.Start(context.Background(), "capture frame", trace.WithNewRoot(),
+		trace.WithTimestamp(captured), trace.WithAttributes(stream, sequence,
+			attribute.Int("framebus.width", int(p.head.Width)), attribute.Int("framebus.height", int(p.head.Height))))
+	capture.End(trace.WithTimestamp(now))
+	_, publish := o.d.Tracer.Start(ctx, "publish "+rawTemplate, trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithTimestamp(now), trace.WithAttributes(stream, sequence,
+			attribute.String("messaging.system", "nats"),
+			attribute.String("messaging.operation.name", "publish"),
+			attribute.String("messaging.operation.type", "send"),
+			attribute.String("messaging.destination.name", to),
+			attribute.String("messaging.destination.template", rawTemplate),
+			attribute.Int("messaging.message.body.size", len(p.buf))))
+	sc := publish.SpanContext()
+	if sc.IsSampled() {
+		p.head.TraceID = sc.TraceID()
+		p.head.Flags |= frame.FlagSampled
+		traceparent = parent(sc)
+	}
+	return traceparent, func(err error) {
+		if err != nil {
+			publish.RecordError(err)
+		}
+		publish.End()
+	}
+}
+
+// parent is a span's context as W3C spells it.
+func parent(sc trace.SpanContext) string {
+	id, span := sc.TraceID(), sc.SpanID()
+	return "00-" + hex.EncodeToString(id[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
+}

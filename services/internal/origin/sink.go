@@ -1,0 +1,117 @@
+package origin
+
+import (
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+)
+
+// picture is a frame on its way, with room for its envelope in front so that it is published as it lies. It belongs to
+// whoever holds it and goes back to the pool.
+type picture struct {
+	buf     []byte // envelope and payload
+	head    frame.Header
+	at      time.Time
+	jpeg    bool // some rung is wanted: it goes to an encoder
+	raw     bool // raw readers get a copy
+	sampled bool // its trace is
+	again   bool // it was sent before and refused
+}
+
+func (p *picture) id() frameID { return frameID{p.head.Epoch, p.head.Sequence} }
+
+// Begin says that a frame was captured and returns where its I420 pixels go, or nil where it is not wanted.
+func (o *Origin) Begin(at time.Time, w, h int) []byte {
+	return o.begin(at, frame.I420, w, h, frame.PayloadSize(frame.I420, w, h))
+}
+
+func (o *Origin) begin(at time.Time, format frame.Format, w, h, size int) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.claim.standing != owner || o.ending {
+		return nil
+	}
+	o.w, o.h = w, h
+	jpeg := o.want.rungs != 0 && o.jpegPace.take(at, o.want.fps, o.fps)
+	raw := o.want.raw && o.rawPace.take(at, o.want.rawFPS, o.fps)
+	if !jpeg && !raw {
+		o.sequence++
+		o.book.captured++
+		o.book.unwanted++
+		return nil
+	}
+	p := o.filling
+	if p == nil {
+		p = o.free[len(o.free)-1]
+		o.free = o.free[:len(o.free)-1]
+		o.filling = p
+	}
+	if n := frame.HeaderLen + size; cap(p.buf) < n {
+		p.buf = make([]byte, n)
+	} else {
+		p.buf = p.buf[:n]
+	}
+	p.head = frame.NewHeader()
+	p.head.Format, p.head.Width, p.head.Height = format, uint16(w), uint16(h)
+	p.head.Epoch, p.head.CapturedUs, p.head.PayloadLen = o.claim.epoch, o.clock.us(at), uint32(size)
+	p.at, p.jpeg, p.raw, p.again = at, jpeg, raw, false
+	p.sampled = jpeg && (o.traceNext || o.d.Sample != nil && o.d.Sample(at))
+	return p.buf[frame.HeaderLen:]
+}
+
+// Commit says that the buffer of Begin is full. A frame whose epoch has ended meanwhile is void.
+func (o *Origin) Commit() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.filling
+	if p == nil {
+		return
+	}
+	o.filling = nil
+	if o.ending || p.head.Epoch != o.claim.epoch {
+		o.release(p)
+		return
+	}
+	o.sequence++
+	o.book.captured++
+	p.head.Sequence = o.sequence
+	if p.sampled {
+		o.traceNext = false
+	}
+	if p.jpeg {
+		o.book.waiting++
+	} else {
+		o.book.unwanted++ // no rung is: the readers' copies are not in the book
+	}
+	if old, displaced := o.slot.Put(p); displaced {
+		o.supersede(old, p)
+	}
+}
+
+// State tells of the source.
+func (o *Origin) State(live bool, cause string, fps float64) {
+	o.mu.Lock()
+	o.live, o.cause, o.fps = live, cause, fps
+	o.mu.Unlock()
+	o.d.Roster.Changed()
+}
+
+// supersede drops a frame for a newer one. The caller holds mu.
+func (o *Origin) supersede(old, by *picture) {
+	by.sampled = by.sampled || old.sampled && by.jpeg
+	o.drop(old, superseded)
+}
+
+// drop books a frame that goes to no encoder, and frees it. The caller holds mu.
+func (o *Origin) drop(p *picture, why reason) {
+	switch {
+	case p.again:
+		o.book.unanswered++ // it counts as published since it was the first time
+	case p.jpeg:
+		o.book.drop(why)
+	}
+	o.release(p)
+}
+
+// release gives a picture back to the pool. The caller holds mu.
+func (o *Origin) release(p *picture) { o.free = append(o.free, p) }
