@@ -100,7 +100,15 @@ func TestSelect(t *testing.T) {
 	r.eventually(func() bool { return of("door") >= n+3 }, "the other stream goes on")
 
 	c.selects(&pb.Select{Rung: "half"})
-	c.notice(func(n *pb.Notice) bool { return n.GetKind() == "unsupported" })
+	last := func() frame.Header {
+		all := c.headers()
+		return all[len(all)-1]
+	}
+	r.eventually(func() bool { return last().Rung == frame.Half && last().Width == width/2 }, "no half picture came")
+	c.selects(&pb.Select{Rung: "tiny"})
+	c.notice(func(n *pb.Notice) bool { return n.GetKind() == "malformed" })
+	c.selects(&pb.Select{Rung: "full"})
+	c.notice(func(n *pb.Notice) bool { return n.GetKind() == "rung" && n.GetRung() == pb.Rung_RUNG_FULL })
 	require.NoError(t, c.ws.WriteMessage(websocket.TextMessage, []byte(`{"select":{"maxFps":"NaN"}}`)))
 	c.notice(func(n *pb.Notice) bool { return n.GetKind() == "malformed" })
 	require.NoError(t, c.ws.WriteMessage(websocket.TextMessage, []byte(`not even JSON`)))

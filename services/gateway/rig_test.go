@@ -297,6 +297,7 @@ type camera struct {
 	sent     uint64
 	wanted   time.Time // until when
 	feedback []*pb.Feedback
+	rungs    [frame.Rungs]bool // wanted
 }
 
 func (r *rig) camera(name string) *camera {
@@ -337,6 +338,10 @@ func (c *camera) hear(m bus.Msg) {
 	defer c.mu.Unlock()
 	c.feedback = append(c.feedback, f)
 	c.wanted = time.Time{}
+	c.rungs = [frame.Rungs]bool{}
+	for _, d := range f.GetRungs() {
+		c.rungs[d.GetRung()] = true
+	}
 	if len(f.GetRungs()) > 0 {
 		c.wanted = time.Now().Add(2 * time.Second)
 	}
@@ -420,14 +425,21 @@ func (c *camera) publish(seq uint64, captured time.Time) {
 	}
 	h.SetHop(frame.Taken, encoded)
 	h.SetHop(frame.Encoded, encoded)
-	c.sendRaw(h, picture(seq))
+	for r, wanted := range c.rungs {
+		if wanted {
+			h.Rung = frame.Rung(r)
+			w, hh := h.Rung.Size(width, height)
+			h.Width, h.Height = uint16(w), uint16(hh)
+			c.sendRaw(h, picture(seq))
+		}
+	}
 }
 
 func (c *camera) sendRaw(h frame.Header, payload []byte) {
 	h.PayloadLen = uint32(len(payload))
 	b := make([]byte, frame.HeaderLen, frame.HeaderLen+len(payload))
 	h.Put(b)
-	if c.bus.Data.Publish(bus.Msg{Subject: subject.JPEG(c.name, frame.Full), Data: append(b, payload...)}) == nil {
+	if c.bus.Data.Publish(bus.Msg{Subject: subject.JPEG(c.name, h.Rung), Data: append(b, payload...)}) == nil {
 		c.sent++
 	}
 }

@@ -53,14 +53,23 @@ func newSeat(v *viewer.Viewer, w Wish) *seat {
 	return s
 }
 
-func (s *seat) set(w Wish) {
+// set takes what the viewer wants and tells whether that changes its rung at once.
+func (s *seat) set(w Wish) (moved bool) {
 	s.tuning, s.fixed = w.Tuning, automatic
 	s.width, s.height = w.Width, w.Height
 	if w.Rung != nil {
 		s.fixed = int(*w.Rung)
 		s.why = "chosen by the viewer"
-		s.next.Store(int32(*w.Rung))
+		return s.next.Swap(int32(*w.Rung)) != int32(*w.Rung)
 	}
+	return false
+}
+
+// rungNotice tells a viewer its rung, and why it is on it.
+func (s *stream) rungNotice(st *seat) *pb.ServerMessage {
+	return &pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+		Channel: uint32(s.channel), Stream: s.name, Kind: "rung", Rung: pb.Rung(st.next.Load()), Text: st.why,
+	}}}
 }
 
 // top is the highest rung of use to a place of that size: the smallest that is no smaller.
@@ -167,9 +176,7 @@ func (h *Hub) look(s *stream, st *seat, view adapt.View, quality, users [frame.R
 	}
 	if next := int32(st.fare.Rung); next != st.next.Load() {
 		st.next.Store(next)
-		st.viewer.Notice(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
-			Channel: uint32(s.channel), Stream: s.name, Kind: "rung", Rung: pb.Rung(next), Text: st.why,
-		}}})
+		st.viewer.Notice(s.rungNotice(st))
 	}
 	if q := quality[own]; q != st.told && q > 0 {
 		if st.told > 0 {

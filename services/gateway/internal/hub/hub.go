@@ -226,7 +226,9 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 		s.seats[v] = st
 		s.publishSeats()
 	}
-	st.set(w)
+	if st.set(w) {
+		v.Notice(s.rungNotice(st))
+	}
 	if f := s.feeds[st.rung.Load()]; f != nil && !w.Tuning.Hidden {
 		f.offerNewest(v)
 	}

@@ -126,9 +126,9 @@ func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
 	}
 	view.Wait = v.link.Wait(now, stalled)
 	view.OwnP80 = v.link.OwnP80(now)
-	f := Fare{Known: view.RateKnown && view.FPS > 0, Rate: view.Rate, Wait: view.Wait, Window: v.credit.w}
+	f := Fare{Known: view.RateKnown && view.FPS > 0, Wait: view.Wait, Window: v.credit.w}
 	if f.Known {
-		f.Budget = view.Fit()
+		f.Budget, f.Rate = view.Fit(), view.Rate
 	}
 	if fixed >= 0 {
 		l.choice = adapt.Choice{Rung: fixed}
