@@ -45,13 +45,6 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 		v.Notice(notice(name, "malformed", fmt.Sprintf("max fps: want %v to %v, or 0 for all", MinFPS, MaxFPS)))
 		return
 	}
-	h.mu.Lock()
-	fresh := s.seats[v] == nil
-	h.mu.Unlock()
-	if fresh {
-		// Its channel is told before its pictures come.
-		h.Greet(v, name)
-	}
 	h.Attach(v, name, viewer.Tuning{MaxFPS: sel.GetMaxFps(), Hidden: sel.GetHidden()})
 }
 

@@ -60,8 +60,7 @@ type Hub struct {
 
 // watcher is what the hub knows of one viewer.
 type watcher struct {
-	main    string // its first stream
-	since   time.Time
+	main    string    // its first stream
 	traced  time.Time // when it last asked for a trace
 	counted counted
 }
@@ -212,9 +211,12 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, t viewer.Tuning) bool {
 		return false
 	}
 	if h.viewers[v] == nil {
-		h.viewers[v] = &watcher{main: name, since: time.Now()}
+		h.viewers[v] = &watcher{main: name}
 	}
 	t.Stream = name
+	if s.seats[v] == nil {
+		v.Notice(s.notice()) // in front of its pictures; each change of it from now on follows
+	}
 	v.Show(s.channel, t)
 	s.seats[v] = &seat{tuning: t}
 	s.publishSeats()
@@ -262,11 +264,4 @@ func compareIDs(a, b string) int {
 		return len(a) - len(b)
 	}
 	return slices.Compare([]byte(a), []byte(b))
-}
-
-// Demanded tells whether anybody watches anything.
-func (h *Hub) Demanded() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.viewers) > 0
 }

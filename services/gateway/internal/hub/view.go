@@ -11,7 +11,6 @@ import (
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
-	"github.com/framebus/framebus/services/gateway/internal/viewer"
 )
 
 // Errors of Snapshot.
@@ -140,15 +139,6 @@ func (h *Hub) Channels() []*pb.Channel {
 		out = append(out, &pb.Channel{Channel: uint32(h.streams[name].channel), Stream: name})
 	}
 	return out
-}
-
-// Greet tells a framebus.v1 viewer the state of its stream.
-func (h *Hub) Greet(v *viewer.Viewer, name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s := h.streams[name]; s != nil {
-		v.Notice(s.notice())
-	}
 }
 
 // tellStats tells the meters, and framebus.v1 viewers, how all fare.
