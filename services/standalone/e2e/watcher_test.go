@@ -101,7 +101,8 @@ func (w *watcher) note(f *client.Frame) {
 	read := len(w.seen)%stripEvery == 0
 	w.mu.Unlock()
 	if read {
-		if us, ok := readStrip(f.JPEG); ok {
+		// Test videos have numbers where the pattern has its clock.
+		if us, ok := readStrip(f.JPEG); ok && time.UnixMicro(us).Sub(time.UnixMicro(p.capturedUs)).Abs() < time.Second {
 			p.stripUs = us
 		}
 	}
