@@ -37,7 +37,7 @@ setup: ## install what building and testing need
 	@deploy/setup/setup.sh test
 
 build: ## bin/framebus, bin/capture, bin/encoder, bin/gateway
-	@$(E) mkdir -p bin; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/standalone/cmd/framebus \
+	@$(E) [ -d bin ] || echo 'building; the first time on a machine takes minutes, most of it C++'; mkdir -p bin; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/standalone/cmd/framebus \
 	  ./services/capture/cmd/capture ./services/encoder/cmd/encoder ./services/gateway/cmd/gateway
 
 test: ## install what is missing and run all tests, with the race detector

@@ -74,9 +74,10 @@ stub chromium <<<'exit 0'
   chmod +x "$top/go/bin/go"
   for arch in amd64 arm64; do tar -czf "$top/www/go$go_version.linux-$arch.tar.gz" -C "$top" go; done
 )
+: >"$top/http"
 python3 -u -m http.server --bind 127.0.0.1 --directory "$top/www" 0 >"$top/http" 2>&1 &
 server=$!
-for _ in {1..100}; do grep -q 'port [0-9]' "$top/http" && break; sleep 0.1; done
+for _ in {1..300}; do grep -q 'port [0-9]' "$top/http" && break; sleep 0.1; done
 url=http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$top/http")
 
 if run run; then fail "accepted an archive with another checksum"; fi

@@ -148,16 +148,15 @@ func (gw *gateway) show(ctx context.Context, v *viewer.Viewer, stream string, w 
 	}
 }
 
-// greet says hello to a framebus.v1 viewer.
+// greet says hello to a framebus.v1 viewer; the hub tells it the state of its stream next.
 func (gw *gateway) greet(v *viewer.Viewer, stream string) {
 	who := gw.d.Roster.Config()
 	v.Notice(&pb.ServerMessage{Message: &pb.ServerMessage_Hello{Hello: &pb.Hello{
 		Viewer: v.ID(), Gateway: who.Instance, Version: who.Version, Channels: gw.channels(stream),
 		Rungs:      []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
-		MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: maxMessage,
+		MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: viewer.MaxMessage,
 		NowUs: gw.hub.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
 	}}})
-	gw.hub.Greet(v, stream)
 }
 
 // channels lists the viewer's own stream first.

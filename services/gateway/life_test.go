@@ -1,10 +1,12 @@
-package gateway
+package gateway_test
 
 import (
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,11 @@ func TestDemandFollowsTheViewers(t *testing.T) {
 	require.EqualValues(t, 5, f.GetRungs()[0].GetMaxFps())
 	require.EqualValues(t, 1, f.GetRungs()[0].GetViewers())
 	slow.more(1)
+	quicker := r.dial("?max_fps=12")
+	cam.asked(func(f *pb.Feedback) bool {
+		return len(f.GetRungs()) == 1 && f.GetRungs()[0].GetViewers() == 2 && f.GetRungs()[0].GetMaxFps() == 12
+	})
+	quicker.close()
 
 	var all []*client
 	for range 5 {
@@ -49,11 +56,13 @@ func TestDemandFollowsTheViewers(t *testing.T) {
 	n := len(cam.heard())
 	r.eventually(func() bool { return len(cam.heard()) >= n+5 }, "demand is not repeated")
 
+	last := time.Now()
 	slow.close()
 	for _, c := range all {
 		c.close()
 	}
-	cam.asked(func(f *pb.Feedback) bool { return len(f.GetRungs()) == 0 })
+	f = cam.asked(func(f *pb.Feedback) bool { return len(f.GetRungs()) == 0 })
+	require.GreaterOrEqual(t, f.GetSentUs(), last.Add(time.Second).UnixMicro(), "a viewer may come back at once")
 	r.eventually(func() bool { return r.nats.Subscriptions() == before }, "still subscribed")
 
 	again := r.dial("")
@@ -292,28 +301,47 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-func TestRubbishOnTheBusDisturbsNobody(t *testing.T) {
+var malformedCount = regexp.MustCompile(`framebus_gateway_pictures_total{[^}]*fate="malformed"[^}]*} (\d+)`)
+
+func TestRubbishOnTheBusIsCountedAndDisturbsNobody(t *testing.T) {
 	t.Parallel()
 	r := start(t, testSettings())
 	cam := r.camera("cam0")
 	c := r.dial("", viewer.Subprotocol)
 	c.more(1)
-	send := func(change func(h *frame.Header), payload []byte) {
-		cam.change(func(c *camera) {
+	malformed := func() int {
+		_, metrics := r.get("/metrics")
+		n := 0
+		if m := malformedCount.FindStringSubmatch(metrics); m != nil {
+			n, _ = strconv.Atoi(m[1]) // digits
+		}
+		return n
+	}
+	envelope := func(change func(h *frame.Header), payload []byte) func(c *camera) {
+		return func(c *camera) {
 			h := frame.NewHeader()
 			h.Format, h.Quality, h.Width, h.Height = frame.JPEG, 80, width, height
 			c.seq++
 			h.Epoch, h.Sequence, h.CapturedUs = c.status.GetEpoch(), c.seq, time.Now().UnixMicro()
 			change(&h)
 			c.sendRaw(h, payload)
-		})
+		}
 	}
-	send(func(h *frame.Header) { h.Format = 99 }, picture(1))
-	send(func(h *frame.Header) { h.Rung = frame.Half }, picture(1))
-	send(func(h *frame.Header) { h.Width, h.Height = 65535, 65535 }, picture(1))
-	send(func(h *frame.Header) { h.Flags = frame.FlagReference }, []byte("slot 7"))
-	send(func(*frame.Header) {}, nil)
-	send(func(*frame.Header) {}, []byte("no JPEG at all"))
+	for name, send := range map[string]func(c *camera){
+		"unknown format":    envelope(func(h *frame.Header) { h.Format = 99 }, picture(1)),
+		"another rung":      envelope(func(h *frame.Header) { h.Rung = frame.Half }, picture(1)),
+		"impossible size":   envelope(func(h *frame.Header) { h.Width, h.Height = 65535, 65535 }, picture(1)),
+		"a reference":       envelope(func(h *frame.Header) { h.Flags = frame.FlagReference }, []byte("slot 7")),
+		"nothing in it":     envelope(func(*frame.Header) {}, nil),
+		"no JPEG":           envelope(func(*frame.Header) {}, []byte("no JPEG at all")),
+		"not even envelope": func(c *camera) { c.publishBytes(frame.Full, []byte("no envelope")) },
+	} {
+		before := malformed()
+		r.eventually(func() bool { // a newer picture may displace it before it is looked at
+			cam.change(send)
+			return malformed() > before
+		}, "not counted: %s", name)
+	}
 	c.more(10)
 	for _, b := range c.pictures() {
 		decode(t, b[frame.HeaderLen:])

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"crypto/ecdsa"
@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framebus/framebus/services/gateway"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -139,6 +140,8 @@ func TestTLS(t *testing.T) {
 	for _, b := range c.pictures() {
 		decode(t, b)
 	}
+	r.stop()
+	require.Equal(t, websocket.CloseGoingAway, c.closed(), "the goodbye goes through TLS too")
 }
 
 func TestWithoutUpgradeTheStreamIsTold(t *testing.T) {
@@ -220,7 +223,7 @@ func TestAStampedeAdmitsExactlyTheLimit(t *testing.T) {
 
 func TestSettingsNameEveryError(t *testing.T) {
 	t.Parallel()
-	bad := Settings{
+	bad := gateway.Settings{
 		Listen: "nowhere", MaxClients: 0, MaxPublishers: -1, TLSCert: "only.pem", AllowedOrigins: []string{"not an origin"},
 		DrainDelay: -time.Second, DrainSpread: 24 * time.Hour, SizedListen: "x", TraceUI: "http://jaeger/",
 	}

@@ -1,4 +1,4 @@
-package gateway
+package gateway_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/service"
@@ -48,15 +49,15 @@ type rig struct {
 }
 
 // testSettings are a gateway's defaults, on any free port.
-func testSettings() Settings { return Settings{Listen: "127.0.0.1:0", MaxClients: 10} }
+func testSettings() gateway.Settings { return gateway.Settings{Listen: "127.0.0.1:0", MaxClients: 10} }
 
 // start runs a gateway and waits until it is ready.
-func start(t *testing.T, cfg Settings) *rig {
+func start(t *testing.T, cfg gateway.Settings) *rig {
 	t.Helper()
 	return startWith(t, cfg, "http", httpClient)
 }
 
-func startWith(t *testing.T, cfg Settings, scheme string, c *http.Client) *rig {
+func startWith(t *testing.T, cfg gateway.Settings, scheme string, c *http.Client) *rig {
 	t.Helper()
 	s, err := natsd.Start(natsd.Config{Listen: "127.0.0.1:0"})
 	require.NoError(t, err)
@@ -67,7 +68,7 @@ func startWith(t *testing.T, cfg Settings, scheme string, c *http.Client) *rig {
 	return r
 }
 
-func (r *rig) run(cfg Settings, natsURL string) {
+func (r *rig) run(cfg gateway.Settings, natsURL string) {
 	r.t.Helper()
 	env, err := service.Open(context.Background(), "gateway", service.Common{
 		NATSURL: natsURL, Instance: "gw-1", LogLevel: "error", LogFormat: "text",
@@ -78,13 +79,15 @@ func (r *rig) run(cfg Settings, natsURL string) {
 	listening := make(chan net.Addr, 1)
 	go func() {
 		ended <- env.Run(ctx, func(ctx context.Context, d service.Deps) error {
-			return Run(ctx, cfg, Deps{Deps: d, OnListening: func(a net.Addr) { listening <- a }})
+			return gateway.Run(ctx, cfg, gateway.Deps{Deps: d, OnListening: func(a net.Addr) { listening <- a }})
 		})
 	}()
 	r.env = env
 	r.stop = sync.OnceFunc(func() {
 		cancel()
-		require.NoError(r.t, <-ended)
+		if err := <-ended; err != nil {
+			r.t.Errorf("the gateway ended: %v", err) // it may be called from any goroutine
+		}
 		env.Close()
 	})
 	r.t.Cleanup(r.stop)
@@ -294,13 +297,13 @@ type camera struct {
 	skew     time.Duration // of the camera's clock
 	encoder  func(seq uint64) time.Duration
 	seq      uint64
-	sent     uint64
 	wanted   time.Time // until when
 	feedback []*pb.Feedback
 	rungs    [frame.Rungs]bool // wanted
 }
 
-func (r *rig) camera(name string) *camera {
+// camera starts one, changed before it says its first word.
+func (r *rig) camera(name string, changes ...func(c *camera)) *camera {
 	r.t.Helper()
 	b, err := bus.Open(bus.Config{URL: r.nats.URL(), Name: "camera"}, bus.Deps{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(r.t, err)
@@ -311,6 +314,9 @@ func (r *rig) camera(name string) *camera {
 			Name: name, Owner: pb.Owner_OWNER_CAM, State: pb.StreamState_STREAM_STATE_LIVE, Source: "pattern:",
 			Width: width, Height: height, Fps: 50, Epoch: uint64(time.Now().UnixMicro()),
 		},
+	}
+	for _, change := range changes {
+		change(c)
 	}
 	_, err = b.Control.Subscribe(subject.Feedback(name), c.hear)
 	require.NoError(r.t, err)
@@ -430,18 +436,23 @@ func (c *camera) publish(seq uint64, captured time.Time) {
 			h.Rung = frame.Rung(r)
 			w, hh := h.Rung.Size(width, height)
 			h.Width, h.Height = uint16(w), uint16(hh)
-			c.sendRaw(h, picture(seq))
+			c.send(h.Rung, h, picture(seq))
 		}
 	}
 }
 
-func (c *camera) sendRaw(h frame.Header, payload []byte) {
+func (c *camera) sendRaw(h frame.Header, payload []byte) { c.send(frame.Full, h, payload) }
+
+// send publishes a picture among those of a rung.
+func (c *camera) send(r frame.Rung, h frame.Header, payload []byte) {
 	h.PayloadLen = uint32(len(payload))
 	b := make([]byte, frame.HeaderLen, frame.HeaderLen+len(payload))
 	h.Put(b)
-	if c.bus.Data.Publish(bus.Msg{Subject: subject.JPEG(c.name, h.Rung), Data: append(b, payload...)}) == nil {
-		c.sent++
-	}
+	c.publishBytes(r, append(b, payload...))
+}
+
+func (c *camera) publishBytes(r frame.Rung, b []byte) {
+	_ = c.bus.Data.Publish(bus.Msg{Subject: subject.JPEG(c.name, r), Data: b}) // the bus may be away
 }
 
 // picture is a JPEG whose brightness tells its number.

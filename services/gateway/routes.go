@@ -27,13 +27,11 @@ const (
 	closeGoingAway = websocket.CloseGoingAway
 	closeTryLater  = websocket.CloseTryAgainLater
 
-	// maxMessage is what a viewer may send at once, bytes.
-	maxMessage = 64 << 10
 	// snapshotWithin is how long a snapshot may take.
-	// acceptAgain is how long a listener that failed is left alone.
-	acceptAgain    = 100 * time.Millisecond
 	snapshotWithin = 500 * time.Millisecond
-	retryAfter     = "2" // seconds
+	// acceptAgain is how long a listener that failed is left alone.
+	acceptAgain = 100 * time.Millisecond
+	retryAfter  = "2" // seconds
 )
 
 var noHTTP2 = map[string]func(*http.Server, *tls.Conn, http.Handler){}

@@ -147,19 +147,76 @@ func TestAnEncoderThatVanishesLosesNoFrame(t *testing.T) {
 	require.Less(t, b.GetUnanswered(), uint64(20), "frames go to the other")
 }
 
-func TestARefusedFrameIsHandedOnUnlessANewerWaits(t *testing.T) {
+// byHand is an owner on a real bus whose loop the test turns itself, with two encoders that do not exist.
+func byHand(t *testing.T, wall func() time.Time) (o *Origin, shoot func()) {
+	t.Helper()
 	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
 	m := join(t, cfg, "capture", "cap-a")
 	require.Eventually(t, func() bool { up, _ := m.bus.Up(); return up }, within, every)
-	o := New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: m.bus, Roster: m.roster, Log: quiet})
+	o = New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: m.bus, Roster: m.roster, Log: quiet, Wall: wall})
+	o.follow(time.Now())
 	o.claim.standing, o.claim.epoch, o.want.rungs = owner, 1, fullBit
 	for _, name := range []string{"enc-a", "enc-b"} {
 		o.credit.hear(name, 1, 1, false, time.Now())
 	}
-	shoot := func() {
+	return o, func() {
 		require.NotNil(t, o.Begin(time.Now(), width, height))
 		o.Commit()
 	}
+}
+
+func TestANewConnectionReturnsCreditAtOnce(t *testing.T) {
+	o, shoot := byHand(t, nil)
+	shoot()
+	o.serve()
+	o.follow(time.Now())
+	require.EqualValues(t, 1, o.StreamStatus().GetBook().GetOpen(), "it is still the same connection")
+	o.dataSince = o.dataSince.Add(-time.Second)
+	o.follow(time.Now())
+	b := o.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Equal(t, []uint64{1, 1, 0}, []uint64{b.GetPublished(), b.GetUnanswered(), b.GetOpen()})
+}
+
+func TestTheEndClosesTheBook(t *testing.T) {
+	o, shoot := byHand(t, nil)
+	shoot()
+	o.serve() // open: the encoder does not exist
+	shoot()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	o.settle(tick)
+	b := o.StreamStatus().GetBook()
+	balanced(t, b)
+	require.Equal(t, []uint64{2, 1, 1, 0, 1}, []uint64{
+		b.GetCaptured(), b.GetPublished(), b.GetUnanswered(), b.GetOpen(), b.GetDropped()["ended"],
+	})
+	require.Nil(t, o.Begin(time.Now(), width, height), "nothing more is taken")
+}
+
+func TestANewEpochBeginsANewBook(t *testing.T) {
+	var step time.Duration
+	o, shoot := byHand(t, func() time.Time { return time.Now().Add(step) })
+	shoot()
+	o.serve()
+	shoot()
+	step = time.Hour
+	require.True(t, o.decide(time.Now()))
+	s := o.StreamStatus()
+	require.Greater(t, s.GetEpoch(), uint64(1))
+	require.Zero(t, s.GetSequence())
+	require.Zero(t, s.GetBook().GetCaptured())
+	balanced(t, s.GetBook())
+	require.Equal(t, []uint64{2, 1, 1, 1}, []uint64{
+		o.past.captured, o.past.published, o.past.unanswered, o.past.dropped[ended],
+	}, "the old one is closed")
+	shoot()
+	o.serve()
+	require.True(t, o.credit.holds("enc-b", frameID{s.GetEpoch(), 1}), "the old epoch's frame still has its encoder")
+}
+
+func TestARefusedFrameIsHandedOnUnlessANewerWaits(t *testing.T) {
+	o, shoot := byHand(t, nil)
 	shoot()
 	o.serve()
 	require.True(t, o.credit.holds("enc-a", frameID{1, 1}))
@@ -288,6 +345,26 @@ func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
 	}
 }
 
+func TestAnOwnerHeardBeforeTheClaimIsStoodByFor(t *testing.T) {
+	h := build(t, 1)
+	first := h.cam.StreamStatus()
+	late := join(t, h.cfg, "gateway", "gw-b") // known to all for long when a client begins to publish
+	require.Eventually(t, func() bool {
+		for _, s := range late.roster.Live() {
+			if len(s.GetStreams()) > 0 && s.GetStreams()[0].GetEpoch() == first.GetEpoch() {
+				return true
+			}
+		}
+		return false
+	}, within, every)
+	o := New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: late.bus, Roster: late.roster, Log: quiet})
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.NoError(t, o.Run(ended))
+	o.hear()
+	require.True(t, o.claim.barred(), "whatever it hears from now on")
+}
+
 func TestOfTwoOwnersAfterAPartitionOneStays(t *testing.T) {
 	h := build(t, 1)
 	// A greater epoch, as from the other side of a partition.
@@ -336,6 +413,7 @@ func TestAlwaysWantsTheStreamOfEncodersToo(t *testing.T) {
 	require.NoError(t, err)
 	enc.more(t, 10)
 	f := &pb.Feedback{}
+	require.Eventually(t, func() bool { return len(told) > 0 }, within, every)
 	require.NoError(t, bus.Decode(<-told, f))
 	require.Equal(t, pb.Rung_RUNG_FULL, f.GetRungs()[0].GetRung())
 }

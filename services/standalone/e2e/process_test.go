@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -306,11 +305,4 @@ func get(t *testing.T, url string) (int, string) {
 		return 0, err.Error()
 	}
 	return resp.StatusCode, string(b)
-}
-
-// lines calls fn with each line of r until it ends.
-func lines(r io.Reader, fn func(string)) {
-	for s := bufio.NewScanner(r); s.Scan(); {
-		fn(s.Text())
-	}
 }

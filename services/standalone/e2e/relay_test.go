@@ -20,15 +20,17 @@ type relay struct {
 	target string
 	delay  time.Duration // one way
 	rate   atomic.Int64  // bytes a second
+	until  atomic.Int64  // unix ns until when nothing is carried
 	mu     sync.Mutex
 	conns  []net.Conn
 	wg     sync.WaitGroup
 }
 
 const (
-	relayPiece  = 1448    // bytes carried at once, as a packet of Ethernet
-	relayBuffer = 8 << 10 // asked of the kernel, which gives twice as much
-	relayDepth  = 4096    // pieces under way
+	relayPiece = 1448 // bytes carried at once, as a packet of Ethernet
+	// The loopback sends up to 64 KB at once: with less room than that it falls into time-outs of its own.
+	relayBuffer = 128 << 10
+	relayDepth  = 4096 // pieces under way
 	// A sleep lasts longer than it should: what it overslept is caught up with, within this.
 	relayCatchUp = 5 * time.Millisecond
 	relayGrain   = time.Millisecond
@@ -57,6 +59,9 @@ func startRelay(t *testing.T, target string, mbit float64, rtt time.Duration) *r
 func (r *relay) addr() string { return r.l.Addr().String() }
 
 func (r *relay) set(mbit float64) { r.rate.Store(int64(mbit * 1e6 / 8)) }
+
+// stall carries nothing for a while.
+func (r *relay) stall(d time.Duration) { r.until.Store(time.Now().Add(d).UnixNano()) }
 
 func (r *relay) serve() {
 	for {
@@ -103,7 +108,7 @@ func (r *relay) carry(from, to net.Conn, shaped bool) {
 				if shaped {
 					free = free.Add(time.Duration(float64(n) / float64(max(r.rate.Load(), 1)) * float64(time.Second)))
 					if ahead := free.Sub(now); ahead > relayGrain {
-						time.Sleep(ahead) // the line is busy with it; nothing more is read meanwhile
+						rest(ahead) // the line is busy with it; nothing more is read meanwhile
 					}
 				}
 				way <- piece{b[:n], now.Add(max(free.Sub(now), 0) + r.delay)}
@@ -116,7 +121,8 @@ func (r *relay) carry(from, to net.Conn, shaped bool) {
 	r.wg.Go(func() {
 		defer to.Close()
 		for p := range way {
-			time.Sleep(time.Until(p.at))
+			rest(time.Until(p.at))
+			rest(time.Until(time.Unix(0, r.until.Load())))
 			if _, err := to.Write(p.b); err != nil {
 				_ = from.Close()
 				_, _ = io.Copy(io.Discard, from)
@@ -126,4 +132,11 @@ func (r *relay) carry(from, to net.Conn, shaped bool) {
 			}
 		}
 	})
+}
+
+// rest waits: a relay is a clock.
+func rest(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
 }

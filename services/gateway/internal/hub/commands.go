@@ -38,14 +38,10 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 		h.mu.Unlock()
 		return
 	}
-	wish, fresh, err := h.wish(s, v, sel)
+	wish, err := h.wish(s, v, sel)
 	if err != nil {
 		v.Notice(notice(name, "malformed", err.Error()))
 		return
-	}
-	if fresh {
-		// Its channel is told before its pictures come.
-		h.Greet(v, name)
 	}
 	h.Attach(v, name, wish)
 }
@@ -54,12 +50,12 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 const maxViewport = 1 << 16
 
 // wish is what a viewer wants after a select, which leaves the rung where it names none.
-func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, fresh bool, err error) {
+func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, err error) {
 	if fps := sel.GetMaxFps(); fps != 0 && !ValidFPS(fps) {
-		return w, false, fmt.Errorf("max fps: want %v to %v, or 0 for all", MinFPS, MaxFPS)
+		return w, fmt.Errorf("max fps: want %v to %v, or 0 for all", MinFPS, MaxFPS)
 	}
 	if sel.GetWidth() > maxViewport || sel.GetHeight() > maxViewport {
-		return w, false, fmt.Errorf("width and height: want at most %d", maxViewport)
+		return w, fmt.Errorf("width and height: want at most %d", maxViewport)
 	}
 	w.Tuning = viewer.Tuning{MaxFPS: sel.GetMaxFps(), Hidden: sel.GetHidden()}
 	w.Width, w.Height = int(sel.GetWidth()), int(sel.GetHeight())
@@ -77,11 +73,11 @@ func (h *Hub) wish(s *stream, v *viewer.Viewer, sel *pb.Select) (w Wish, fresh b
 	default:
 		r, ok := frame.ParseRung(name)
 		if !ok {
-			return w, false, errors.New("rung: want auto, full, half, quarter or off")
+			return w, errors.New("rung: want auto, full, half, quarter or off")
 		}
 		w.Rung = &r
 	}
-	return w, st == nil, nil
+	return w, nil
 }
 
 // MinFPS and MaxFPS bound the rate that can be asked for.

@@ -61,8 +61,7 @@ type Hub struct {
 
 // watcher is what the hub knows of one viewer.
 type watcher struct {
-	main    string // its first stream
-	since   time.Time
+	main    string    // its first stream
 	traced  time.Time // when it last asked for a trace
 	counted counted
 }
@@ -216,14 +215,18 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 		return false
 	}
 	if h.viewers[v] == nil {
-		h.viewers[v] = &watcher{main: name, since: time.Now()}
+		h.viewers[v] = &watcher{main: name}
 	}
 	w.Tuning.Stream = name
-	v.Show(s.channel, w.Tuning)
 	st := s.seats[v]
-	if st == nil {
+	fresh := st == nil
+	if fresh {
+		v.Notice(s.notice()) // in front of its pictures; each change of it from now on follows
 		st = newSeat(v, w)
 		s.seats[v] = st
+	}
+	v.Show(s.channel, w.Tuning)
+	if fresh {
 		s.publishSeats()
 	}
 	if st.set(w) {
@@ -273,11 +276,4 @@ func compareIDs(a, b string) int {
 		return len(a) - len(b)
 	}
 	return slices.Compare([]byte(a), []byte(b))
-}
-
-// Demanded tells whether anybody watches anything.
-func (h *Hub) Demanded() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.viewers) > 0
 }

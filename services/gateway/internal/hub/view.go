@@ -163,15 +163,6 @@ func (h *Hub) Seats(v *viewer.Viewer) map[string]Seat {
 	return out
 }
 
-// Greet tells a framebus.v1 viewer the state of its stream.
-func (h *Hub) Greet(v *viewer.Viewer, name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if s := h.streams[name]; s != nil {
-		v.Notice(s.notice())
-	}
-}
-
 // tellStats tells the meters, and framebus.v1 viewers, how all fare.
 func (h *Hub) tellStats() {
 	for _, v := range h.Viewers() {

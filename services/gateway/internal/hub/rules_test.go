@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"bytes"
+	"image"
+	"image/jpeg"
+	"testing"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestOfTwoOwnersTheRightOneCounts(t *testing.T) {
+	cam := func(epoch uint64) *pb.StreamStatus {
+		return &pb.StreamStatus{Owner: pb.Owner_OWNER_CAM, Epoch: epoch}
+	}
+	pub := func(epoch uint64) *pb.StreamStatus {
+		return &pb.StreamStatus{Owner: pb.Owner_OWNER_PUB, Epoch: epoch}
+	}
+	for _, c := range []struct {
+		name                          string
+		greater, less                 *pb.StreamStatus
+		greaterInstance, lessInstance string
+	}{
+		{"the greater epoch", cam(2), cam(1), "a", "b"},
+		{"at one epoch the greater name", cam(1), cam(1), "b", "a"},
+		{"a camera before a client that publishes", cam(1), pub(2), "a", "b"},
+		{"of two that publish the greater epoch", pub(2), pub(1), "a", "b"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.True(t, outranks(c.greater, c.greaterInstance, c.less, c.lessInstance))
+			require.False(t, outranks(c.less, c.lessInstance, c.greater, c.greaterInstance))
+		})
+	}
+	require.False(t, outranks(cam(1), "a", cam(1), "a"), "nobody outranks itself")
+}
+
+func TestDemandIsWhatTheMostWillingViewerWants(t *testing.T) {
+	s := &stream{seats: map[*viewer.Viewer]*seat{}}
+	require.False(t, s.wants(frame.Full))
+	require.Equal(t, demand{}, s.demand())
+	s.feeds[frame.Full] = &feed{}
+	sit := func(tuning viewer.Tuning) *viewer.Viewer {
+		v := new(viewer.Viewer)
+		s.seats[v] = &seat{tuning: tuning}
+		return v
+	}
+	full := func() (fps float64, viewers int) {
+		d := s.demand()
+		return d.fps[frame.Full], d.viewers[frame.Full]
+	}
+	sit(viewer.Tuning{MaxFPS: 99, Hidden: true})
+	require.False(t, s.wants(frame.Full), "who looks away wants nothing")
+	sit(viewer.Tuning{MaxFPS: 5})
+	sit(viewer.Tuning{MaxFPS: 12})
+	require.True(t, s.wants(frame.Full))
+	fps, viewers := full()
+	require.Equal(t, 12.0, fps)
+	require.Equal(t, 2, viewers)
+	everything := sit(viewer.Tuning{})
+	fps, viewers = full()
+	require.Zero(t, fps, "0 means all")
+	require.Equal(t, 3, viewers)
+	delete(s.seats, everything)
+	s.snapshots = 1
+	fps, viewers = full()
+	require.Zero(t, fps, "a snapshot takes whichever is the next")
+	require.Equal(t, 2, viewers, "and is no viewer")
+	require.False(t, s.wants(frame.Half), "smaller rungs come with adaptation")
+}
+
+func TestViewersAreListedInTheOrderTheyCame(t *testing.T) {
+	require.Negative(t, compareIDs("v9", "v10"))
+	require.Negative(t, compareIDs("v10", "v11"))
+	require.Positive(t, compareIDs("v100", "v99"))
+	require.Zero(t, compareIDs("v7", "v7"))
+}
+
+// TestAPictureCostsFewAllocations bounds what the hub allocates a frame, however many watch: the picture that viewers
+// share, and the channel that snapshots wait on.
+func TestAPictureCostsFewAllocations(t *testing.T) {
+	h := New(Deps{})
+	f := &feed{h: h, stream: &stream{channel: 1}, arrived: make(chan struct{})}
+	var picture bytes.Buffer
+	require.NoError(t, jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 48)), nil))
+	head := frame.NewHeader()
+	head.Format, head.Quality, head.Width, head.Height = frame.JPEG, 80, 64, 48
+	head.Epoch, head.PayloadLen = 1, uint32(picture.Len())
+	msg := append(make([]byte, frame.HeaderLen), picture.Bytes()...)
+	allocations := testing.AllocsPerRun(1000, func() {
+		now := time.Now()
+		head.Sequence++
+		head.CapturedUs = now.UnixMicro()
+		head.Put(msg)
+		f.take(arrival{bus.Msg{Data: msg}, now})
+	})
+	require.Equal(t, head.Sequence, f.newest.Header.Sequence, "it was taken")
+	require.LessOrEqual(t, allocations, 3.0)
+}

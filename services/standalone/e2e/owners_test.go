@@ -1,0 +1,131 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framebus/framebus/services/client"
+	"github.com/stretchr/testify/require"
+)
+
+// streamState is what /api/v1/streams tells of a stream, as far as these tests look.
+type streamState struct {
+	Name, Owner, State, Cause string
+}
+
+// stream asks the gateway for a stream's state.
+func (s *system) stream(name string) streamState {
+	s.t.Helper()
+	_, body := get(s.t, "http://"+s.addr+"/api/v1/streams")
+	var all struct{ Streams []streamState }
+	if json.Unmarshal([]byte(body), &all) != nil {
+		return streamState{} // it cannot be reached just now
+	}
+	for _, st := range all.Streams {
+		if st.Name == name {
+			return st
+		}
+	}
+	return streamState{}
+}
+
+// waitOwner waits until the gateway takes an instance for the owner of cam0.
+func (s *system) waitOwner(instance string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.stream("cam0").Owner == instance }, patience, 20*time.Millisecond,
+		"%s never got the stream", instance)
+}
+
+func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ends func(*process)
+		// within is how soon video of the other one must come.
+		within time.Duration
+	}{
+		{"when the first is killed", (*process).kill, 2500 * time.Millisecond},
+		{"when the first is stopped", func(p *process) { p.stop() }, time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, options{capture: []string{"--instance", "first0"}})
+			ws := watchers(t, 3, client.Config{URL: s.ws("")})
+			owner, other := s.capture, "first0"
+			try := 0
+			steadily(t, func() string {
+				try++
+				next := fmt.Sprintf("next%d", try)
+				standby := s.startCapture("--instance", next)
+				standby.waitPrinted("standing by")
+				ws[0].waitFrames(60)
+				require.Equal(t, other, s.stream("cam0").Owner)
+
+				ended := time.Now()
+				c.ends(owner)
+				var first time.Duration
+				for _, w := range ws {
+					first = max(first, w.newEpochAfter(ended).Sub(ended))
+				}
+				s.waitOwner(next)
+				owner, other = standby, next
+				t.Logf("video of the other one after %v", first.Round(time.Millisecond))
+				if first > c.within {
+					return fmt.Sprintf("video of the other one only after %v", first)
+				}
+				return ""
+			})
+			stayConnected(t, ws)
+		})
+	}
+}
+
+// newEpochAfter waits for a picture of an owner that began after t and returns when it came.
+func (w *watcher) newEpochAfter(t time.Time) (at time.Time) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		for _, p := range w.pictures() {
+			if p.epoch >= uint64(t.UnixMicro()) {
+				at = p.at
+				return true
+			}
+		}
+		return false
+	}, patience, 5*time.Millisecond, "no picture of a new owner")
+	return at
+}
+
+func TestTheLaterOfTwoInstancesWithOneNameSaysSoAndEnds(t *testing.T) {
+	t.Parallel()
+	nats := startNATS(t, "")
+	for service, args := range map[string][]string{
+		"capture": nil, "encoder": nil, "gateway": {"--listen", "127.0.0.1:0"},
+	} {
+		t.Run(service, func(t *testing.T) {
+			begin := func() *process {
+				return run(t, binary(t, service), append([]string{"--nats-url", nats.url(), "--instance", "twin"}, args...)...)
+			}
+			first := begin()
+			first.waitPrinted("bus connected")
+			later := begin()
+			require.NotZero(t, later.waitExit())
+			require.Contains(t, later.out.String(), "FRAMEBUS_INSTANCE")
+			first.stop()
+		})
+	}
+}
+
+func TestABusThatRefusesFramesIsSaidToNeedASetting(t *testing.T) {
+	t.Parallel()
+	nats := startNATS(t, "# all defaults\n")
+	s := start(t, options{natsURL: nats.url(), capture: []string{"--width", "1280", "--height", "720"}})
+	s.capture.waitPrinted("raise max_payload")
+	require.Eventually(t, func() bool {
+		st := s.stream("cam0")
+		return st.State == "live" && strings.Contains(st.Cause, "raise max_payload")
+	}, patience, 50*time.Millisecond, "the API does not say which setting to raise")
+	t.Log(s.stream("cam0").Cause)
+}
