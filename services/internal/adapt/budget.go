@@ -19,7 +19,10 @@ func Bucket(bytes float64) int {
 	if !(bytes > 256) {
 		return 0
 	}
-	return min(int(math.Ceil(4*math.Log2(bytes/256)-1e-9)), Buckets-1)
+	if bytes >= Edge(Buckets-1) {
+		return Buckets - 1
+	}
+	return int(math.Ceil(4*math.Log2(bytes/256) - 1e-9))
 }
 
 // Add counts a viewer.
@@ -32,8 +35,8 @@ func (h *Histogram) Merge(o []uint32) {
 	}
 }
 
-// value stands for all budgets of a bucket: near its lower end, so that nobody is given more than fits.
-func value(i int) float64 { return Edge(i) * 0.87 }
+// value stands for all budgets of a bucket: its lower end, so that nobody is given more than fits.
+func value(i int) float64 { return Edge(i - 1) }
 
 // sizeBase is what 50 steps of quality leave of a picture's size, measured on pictures of cameras.
 const sizeBase = 0.46
