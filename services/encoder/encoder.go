@@ -74,7 +74,8 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	who := d.Roster.Config()
 	e := &encoder{
 		cfg: cfg, d: d, instance: who.Instance, run: who.Run, meters: m,
-		clock: newClock(), turns: newTurns(), demand: newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}), cams: newCams(),
+		clock: newClock(), turns: newTurns(), cams: newCams(),
+		demand:  newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}),
 		answers: mailbox.NewQueue[answer](answersBound), hurry: make(chan struct{}),
 	}
 	workers, err := e.hire()

@@ -8,7 +8,8 @@ import "math"
 // Buckets is the number of a histogram's buckets.
 const Buckets = 64
 
-// Histogram counts viewers by their budget of bytes a frame; bucket i ends at Edge(i). Those of several gateways add up.
+// Histogram counts viewers by their budget of bytes a frame; bucket i ends at Edge(i). Those of several gateways add
+// up.
 type Histogram [Buckets]uint32
 
 // Edge is a bucket's upper end, bytes.

@@ -182,8 +182,8 @@ func (l *Link) Window(now time.Duration, fps float64) int {
 }
 
 // NotBefore is when the next picture may leave, those on their way being inFlight: so that it arrives as the last one
-// has been carried. oldestSent is when the oldest on its way left, oldestBytes its size.
-func (l *Link) NotBefore(now time.Duration, inFlight int) time.Duration {
+// has been carried.
+func (l *Link) NotBefore(inFlight int) time.Duration {
 	if inFlight == 0 {
 		return 0
 	}

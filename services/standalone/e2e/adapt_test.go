@@ -161,14 +161,14 @@ func metric(t *testing.T, admin, prefix string) (sum float64) {
 	t.Helper()
 	name, labels, _ := strings.Cut(prefix, "{")
 	_, body := get(t, "http://"+admin+"/metrics")
-	lines(strings.NewReader(body), func(line string) {
+	for line := range strings.Lines(body) {
 		if strings.HasPrefix(line, name+"{") && strings.Contains(line, labels) {
 			var v float64
 			if _, err := fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &v); err == nil {
 				sum += v
 			}
 		}
-	})
+	}
 	return sum
 }
 

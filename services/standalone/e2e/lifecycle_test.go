@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -67,7 +66,7 @@ func requireGoingAway(t *testing.T, ended <-chan error) {
 	select {
 	case err := <-ended:
 		var closed *websocket.CloseError
-		require.True(t, errors.As(err, &closed), "the connection ended with %v", err)
+		require.ErrorAs(t, err, &closed)
 		require.Equal(t, websocket.CloseGoingAway, closed.Code)
 	case <-time.After(patience):
 		t.Fatal("a viewer was left alone")

@@ -40,12 +40,12 @@ func each(t *testing.T, fn func(t *testing.T, seed uint64)) {
 
 func TestAFastLinkIsFullAtEveryRoundTrip(t *testing.T) {
 	each(t, func(t *testing.T, seed uint64) {
-		for _, rtt := range []time.Duration{1, 5, 20, 50, 150, 300} {
-			v := run(seed, nil, steady(20, rtt*ms))[0]
-			require.Greater(t, v.Quality, 79.5, "RTT %d ms", rtt)
+		for _, rtt := range []time.Duration{ms, 5 * ms, 20 * ms, 50 * ms, 150 * ms, 300 * ms} {
+			v := run(seed, nil, steady(20, rtt))[0]
+			require.Greater(t, v.Quality, 79.5, "RTT %v", rtt)
 			require.Zero(t, v.Rung)
-			require.Greater(t, v.FPS, 29.0, "RTT %d ms", rtt)
-			require.Less(t, v.AgeP95, rtt*ms/2+100*ms)
+			require.Greater(t, v.FPS, 29.0, "RTT %v", rtt)
+			require.Less(t, v.AgeP95, rtt/2+100*ms)
 		}
 	})
 }
@@ -53,13 +53,13 @@ func TestAFastLinkIsFullAtEveryRoundTrip(t *testing.T) {
 func TestASteadyLinkIsUsedAndKept(t *testing.T) {
 	each(t, func(t *testing.T, seed uint64) {
 		for _, mbit := range []float64{0.6, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 7} {
-			for _, rtt := range []time.Duration{1, 20, 50, 150} {
-				v := run(seed, nil, steady(mbit, rtt*ms))[0]
-				where := fmt.Sprintf("%.1f Mbit/s, RTT %d ms: %+.1f fps", mbit, rtt, v.FPS)
+			for _, rtt := range []time.Duration{ms, 20 * ms, 50 * ms, 150 * ms} {
+				v := run(seed, nil, steady(mbit, rtt))[0]
+				where := fmt.Sprintf("%.1f Mbit/s, RTT %v: %+.1f fps", mbit, rtt, v.FPS)
 				require.LessOrEqual(t, v.RungChanges, 2, where)
 				require.Greater(t, v.MeanRateShare, 0.5, where)
 				require.Greater(t, v.FPS, 25.0, where)
-				require.Less(t, v.AgeP95, rtt*ms/2+100*ms, where)
+				require.Less(t, v.AgeP95, rtt/2+100*ms, where)
 			}
 		}
 	})

@@ -210,7 +210,6 @@ type model struct {
 
 	shown   []shown
 	changes int
-	carried float64
 }
 
 type flying struct {
@@ -257,7 +256,7 @@ func (m *model) pump() {
 		if m.link.Overdue(now, oldest.at, oldest.p.bytes) {
 			return
 		}
-		if at := m.link.NotBefore(now, len(m.flight)); at > now {
+		if at := m.link.NotBefore(len(m.flight)); at > now {
 			if m.wakeAt <= now || m.wakeAt > at {
 				m.wakeAt = at
 				m.w.at(at, m.pump)
