@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -32,13 +33,45 @@ type stand struct {
 	conns  sync.WaitGroup
 	stop   context.CancelFunc
 
-	mu      sync.Mutex
-	refuse  string
-	heard   []*pb.ClientMessage
-	streams []string // as asked for, one a connection
-	say     []*pb.ServerMessage
-	epoch   uint64
-	pause   bool
+	mu     sync.Mutex
+	refuse string
+	heard  []*pb.ClientMessage
+	asked  []url.Values // queries, one a connection
+	say    []*pb.ServerMessage
+	epoch  uint64
+	pause  bool
+	rung   frame.Rung // of who leaves it to the gateway,
+	why    string     // because
+}
+
+// wish is the rung that one connection chose.
+type wish struct {
+	mu   sync.Mutex
+	rung *frame.Rung
+}
+
+// set takes what a query or a select names; what the gateway would refuse fails the test.
+func (w *wish) set(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if name == "" {
+		return
+	}
+	w.rung = nil
+	if name == "auto" {
+		return
+	}
+	r, ok := frame.ParseRung(name)
+	if !ok {
+		panic("the page asked for a rung that there is not: " + name)
+	}
+	w.rung = &r
+}
+
+func (w *wish) get() *frame.Rung {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rung
 }
 
 func newStand(t *testing.T, w, h, fps int) *stand {
@@ -94,6 +127,13 @@ func (s *stand) setPause(on bool) {
 	s.pause = on
 }
 
+// setRung moves everybody who has not chosen.
+func (s *stand) setRung(r frame.Rung, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rung, s.why = r, why
+}
+
 func (s *stand) tell(m *pb.ServerMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,13 +153,14 @@ func (s *stand) count(fits func(*pb.ClientMessage) bool) int {
 	return n
 }
 
-func (s *stand) lastStream() string {
+// last is what the newest connection asked for in its query.
+func (s *stand) last(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.streams) == 0 {
+	if len(s.asked) == 0 {
 		return ""
 	}
-	return s.streams[len(s.streams)-1]
+	return s.asked[len(s.asked)-1].Get(name)
 }
 
 func (s *stand) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) {
@@ -142,21 +183,23 @@ func (s *stand) serve(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		stream = "cam0"
 	}
 	s.mu.Lock()
-	s.streams = append(s.streams, stream)
+	s.asked = append(s.asked, r.URL.Query())
 	s.mu.Unlock()
+	chosen := new(wish)
+	chosen.set(r.URL.Query().Get("rung"))
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *pb.ServerMessage, 64)
 	s.conns.Go(func() {
 		defer cancel()
-		s.read(ctx, c, out)
+		s.read(ctx, c, chosen, out)
 	})
 	s.conns.Go(func() {
-		s.write(ctx, c, stream, out)
+		s.write(ctx, c, stream, chosen, out)
 		_ = c.Close()
 	})
 }
 
-func (s *stand) read(ctx context.Context, c *websocket.Conn, out chan<- *pb.ServerMessage) {
+func (s *stand) read(ctx context.Context, c *websocket.Conn, chosen *wish, out chan<- *pb.ServerMessage) {
 	for {
 		_, b, err := c.ReadMessage()
 		if err != nil {
@@ -170,6 +213,9 @@ func (s *stand) read(ctx context.Context, c *websocket.Conn, out chan<- *pb.Serv
 		s.mu.Lock()
 		s.heard = append(s.heard, m)
 		s.mu.Unlock()
+		if sel := m.GetSelect(); sel != nil {
+			chosen.set(sel.GetRung())
+		}
 		if clock := m.GetClock(); clock != nil {
 			answer := &pb.Clock{T1Us: clock.GetT1Us(), T2Us: now, T3Us: time.Now().UnixMicro()}
 			select {
@@ -181,7 +227,9 @@ func (s *stand) read(ctx context.Context, c *websocket.Conn, out chan<- *pb.Serv
 	}
 }
 
-func (s *stand) write(ctx context.Context, c *websocket.Conn, stream string, out <-chan *pb.ServerMessage) {
+func (s *stand) write(
+	ctx context.Context, c *websocket.Conn, stream string, chosen *wish, out <-chan *pb.ServerMessage,
+) {
 	text := func(m *pb.ServerMessage) bool {
 		b, err := protojson.Marshal(m)
 		return err == nil && c.WriteMessage(websocket.TextMessage, b) == nil
@@ -192,7 +240,14 @@ func (s *stand) write(ctx context.Context, c *websocket.Conn, stream string, out
 		Rungs:    []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
 		NowUs:    time.Now().UnixMicro(),
 	}}})
-	p := newPainting(s.w, s.h)
+	var sizes [frame.Rungs]*painting
+	for r := range sizes {
+		sizes[r] = newPainting(frame.Rung(r), s.w, s.h)
+	}
+	on := frame.Full // as a gateway does, tell of changes only: what a query chose is no news
+	if r := chosen.get(); r != nil {
+		on = *r
+	}
 	tick := time.NewTicker(time.Second / time.Duration(s.fps))
 	defer tick.Stop()
 	n := uint64(0)
@@ -207,35 +262,46 @@ func (s *stand) write(ctx context.Context, c *websocket.Conn, stream string, out
 			n++
 		}
 		s.mu.Lock()
-		say, pause, epoch := s.say, s.pause, s.epoch
+		say, pause, epoch, rung, why := s.say, s.pause, s.epoch, s.rung, s.why
 		s.say = nil
 		s.mu.Unlock()
+		if r := chosen.get(); r != nil {
+			rung, why = *r, "chosen by the viewer"
+		}
+		if rung != on {
+			on = rung
+			text(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+				Channel: 3, Stream: stream, Kind: "rung", Rung: pb.Rung(on), Text: why,
+			}}})
+		}
 		for _, m := range say {
 			text(m)
 		}
 		if n%uint64(s.fps) == 0 {
 			text(&pb.ServerMessage{Message: &pb.ServerMessage_Stats{Stats: &pb.Stats{
-				Channel: 3, Stream: stream, Fps: float64(s.fps), Quality: 80, Sent: n, RttMs: 0.4,
+				Channel: 3, Stream: stream, Fps: float64(s.fps), Rung: pb.Rung(on), Quality: 80, Sent: n, RttMs: 0.4,
 				Origin: &pb.ClockOffset{}, Encoder: &pb.ClockOffset{},
 			}}})
 		}
 		if pause {
 			continue
 		}
-		if c.WriteMessage(websocket.BinaryMessage, p.message(epoch, n)) != nil {
+		if c.WriteMessage(websocket.BinaryMessage, sizes[on].message(epoch, n)) != nil {
 			return
 		}
 	}
 }
 
-// painting makes the pictures: a gradient, a disc that runs round, and the strip.
+// painting makes the pictures of one rung: a gradient, a disc that runs round, and the strip.
 type painting struct {
-	img *image.YCbCr
-	buf bytes.Buffer
+	rung frame.Rung
+	img  *image.YCbCr
+	buf  bytes.Buffer
 }
 
-func newPainting(w, h int) *painting {
-	return &painting{img: image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)}
+func newPainting(rung frame.Rung, w, h int) *painting {
+	w, h = rung.Size(w, h)
+	return &painting{rung: rung, img: image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)}
 }
 
 func (p *painting) message(epoch, n uint64) []byte {
@@ -251,7 +317,7 @@ func (p *painting) message(epoch, n uint64) []byte {
 	}
 	b := bytes.Clone(p.buf.Bytes())
 	now := time.Now()
-	head.Format, head.Quality, head.Channel = frame.JPEG, 80, 3
+	head.Format, head.Rung, head.Quality, head.Channel = frame.JPEG, p.rung, 80, 3
 	head.Width, head.Height = uint16(w), uint16(h)
 	head.Epoch, head.Sequence, head.CapturedUs = epoch, n, captured.UnixMicro()
 	head.SetHop(frame.Published, captured.Add(200*time.Microsecond))

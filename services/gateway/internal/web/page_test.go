@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/stretchr/testify/require"
 )
@@ -175,6 +176,9 @@ func TestPage(t *testing.T) {
 	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { refusal(t, ctx) })
 	t.Run("goodbye is told and obeyed", func(t *testing.T) { goodbye(t, ctx) })
 	t.Run("a hidden tab pauses", func(t *testing.T) { hidden(t, ctx) })
+	t.Run("the rung is told, why, and chosen", func(t *testing.T) { rungs(t, ctx) })
+	t.Run("quality is told without a word over the picture", func(t *testing.T) { quality(t, ctx) })
+	t.Run("the last minute is plotted", func(t *testing.T) { plots(t, ctx) })
 	t.Run("keys and buttons", func(t *testing.T) { keys(t, ctx) })
 	t.Run("a picture that stands is not shown as live", func(t *testing.T) { stale(t, ctx) })
 	t.Run("layout", func(t *testing.T) { layout(t, ctx) })
@@ -241,7 +245,7 @@ func numbers(t *testing.T, ctx context.Context) {
 func control(t *testing.T, ctx context.Context) {
 	s := newStand(t, 480, 360, 10)
 	b := open(t, ctx, "http://"+s.addr+"/?stream=door", 1280, 720, false)
-	require.Eventually(t, func() bool { return s.lastStream() == "door" }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return s.last("stream") == "door" }, patience, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		return s.count(func(m *pb.ClientMessage) bool {
 			p := m.GetPainted()
@@ -331,6 +335,140 @@ func hidden(t *testing.T, ctx context.Context) {
 	require.Empty(t, b.complaints())
 }
 
+// watchToasts keeps what is said over the picture: it goes by itself, so looking for it may come too late.
+const watchToasts = `window.toasts = [];
+	new MutationObserver(() => window.toasts.push(document.querySelector('#toast').textContent)).observe(
+		document.querySelector('#toast'), { attributes: true, childList: true, characterData: true, subtree: true })`
+
+func rungs(t *testing.T, ctx context.Context) {
+	s := newStand(t, 640, 480, 10)
+	b := open(t, ctx, "http://"+s.addr+"/?rung=enormous", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	require.Empty(t, s.last("rung"), "what the gateway would refuse is not asked for")
+	b.eventually("framebus.stats().chosenRung === 'auto' && framebus.stats().rungWhy === ''", "nothing was chosen or told")
+	b.eventually("document.querySelector('#rung').textContent === 'Full, automatic'", "the rung is shown")
+
+	const why = "half size: the connection carries 2.1 Mbit/s"
+	b.eval(watchToasts, nil)
+	s.setRung(frame.Half, why)
+	b.eventually("window.toasts.includes('"+why+"')", "a change of rung is told")
+	b.eventually("document.querySelector('#toast').hidden", "briefly")
+	b.eventually("framebus.stats().rung === 'half' && framebus.stats().width === 320 && framebus.stats().rungWhy === '"+
+		why+"'", "the half is painted")
+	b.eventually("document.querySelector('#rung').textContent === 'Half, automatic' && "+
+		"document.querySelector('#rung-why').textContent === 'Half size: the connection carries 2.1 Mbit/s'", "and why")
+	b.eventually("document.querySelector('.rung-chosen').textContent === 'Auto' && "+
+		"document.querySelector('.rung-shown').textContent === 'half'", "the button tells both")
+
+	click := func(selector string) {
+		require.NoError(t, chromedp.Run(b.ctx, chromedp.Click(selector, chromedp.ByQuery)))
+	}
+	press := func(key string) { require.NoError(t, chromedp.Run(b.ctx, chromedp.KeyEvent(key))) }
+	click("#rung-button")
+	b.eventually("document.querySelector('#rung-menu [aria-current] b').textContent === 'Auto'", "the choice is marked")
+	b.keep("rungs")
+	click("#rung-menu [data-rung=quarter]")
+	b.eventually("document.querySelector('#rung-menu').hidden", "choosing closes the menu")
+	b.eventually("framebus.stats().rung === 'quarter' && framebus.stats().chosenRung === 'quarter' && "+
+		"framebus.stats().rungWhy === 'chosen by the viewer'", "the gateway obeys")
+	b.eventually("location.search === '?rung=quarter'", "the choice stands in the URL")
+	b.eventually("document.querySelector('#rung').textContent === 'Quarter, chosen here'", "and in the numbers")
+
+	for _, c := range []struct{ key, name string }{{"1", "full"}, {"2", "half"}, {"3", "quarter"}, {"2", "half"}} {
+		press(c.key)
+		b.eventually("framebus.stats().rung === '"+c.name+"' && framebus.stats().chosenRung === '"+c.name+"'", c.key)
+	}
+	// Everything else that the page tells leaves the choice as it is: another size of the window, another stream, a
+	// gateway that was away.
+	selected := func(m *pb.ClientMessage) bool { return m.GetSelect() != nil }
+	before := s.count(selected)
+	require.NoError(t, chromedp.Run(b.ctx, chromedp.EmulateViewport(900, 500)))
+	require.Eventually(t, func() bool { return s.count(selected) > before }, patience, 10*time.Millisecond)
+	press("n")
+	require.Eventually(t, func() bool { return s.last("stream") == "door" }, patience, 10*time.Millisecond)
+	require.Equal(t, "half", s.last("rung"), "the rung is asked for with the connection")
+	b.eventually("framebus.stats().stream === 'door' && framebus.stats().rung === 'half' && "+
+		"framebus.stats().rungWhy === ''", "the other stream is on it, which is no news")
+	s.close(t)
+	b.eventually("framebus.state !== 'open'", "the gateway is away")
+	s.start(t)
+	b.eventually("framebus.state === 'open' && framebus.stats().rung === 'half'", "the choice outlives the connection")
+	require.Equal(t, "half", s.last("rung"))
+
+	press("0")
+	b.eventually("framebus.stats().chosenRung === 'auto' && !location.search.includes('rung')", "0 gives it back")
+	s.setRung(frame.Full, "full size: the connection carries 9.0 Mbit/s again")
+	b.eventually("framebus.stats().rung === 'full' && framebus.stats().rungWhy.endsWith('again')", "to the gateway")
+	require.Zero(t, s.count(func(m *pb.ClientMessage) bool {
+		sel := m.GetSelect()
+		return sel != nil && (sel.GetRung() == "" || sel.GetWidth() == 0 || sel.GetStream() == "")
+	}), "every select tells everything")
+}
+
+func quality(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(painting3, "pictures are painted")
+	b.eval(watchToasts, nil)
+	s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
+		Channel: 3, Stream: "cam0", Kind: "quality", Quality: 62, Text: "quality 62: what the connections carry",
+	}}})
+	b.eventually("document.querySelector('#rung-why').textContent === 'Quality 62: what the connections carry'",
+		"the numbers tell it")
+	var toasts []string
+	b.eval("window.toasts", &toasts)
+	require.Empty(t, toasts)
+	require.Empty(t, b.complaints())
+}
+
+func plots(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	// How many of a plot's columns have something drawn in them.
+	columns := func(name string) string {
+		return `(() => {
+			const canvas = document.querySelector('[data-plot=` + name + `] canvas');
+			const { width, height } = canvas;
+			const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+			copy.drawImage(canvas, 0, 0);
+			const { data } = copy.getImageData(0, 0, width, height);
+			const drawn = new Set();
+			for (let i = 3; i < data.length; i += 4) if (data[i]) drawn.add(((i - 3) / 4) % width);
+			return drawn.size;
+		})()`
+	}
+	const shown = "!document.querySelector('#plots-body').hidden"
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	b.eventually(judged, "the connection is judged")
+	b.eventually(shown, "a wide window shows the plots")
+	for _, name := range []string{"age", "mbps", "fps", "quality"} {
+		b.eventually(columns(name)+" > 6", name+" is drawn over the seconds") // 188 px are a minute
+		b.eventually("/^[0-9]/.test(document.querySelector('[data-plot="+name+"] .range').textContent)", name+" in figures")
+	}
+	b.eventually("document.querySelector('[data-plot=quality] .range').textContent === '80'", "the quality is the stand's")
+	press := func(key string) { require.NoError(t, chromedp.Run(b.ctx, chromedp.KeyEvent(key))) }
+	press("p")
+	b.eventually("!("+shown+")", "p hides them")
+	require.NoError(t, chromedp.Run(b.ctx, chromedp.Reload()))
+	b.eventually(painting3+" && !("+shown+")", "and they stay hidden")
+	press("p")
+	b.eventually(shown+" && "+columns("fps")+" > 0", "p shows them, with what was seen meanwhile")
+	b.eval("localStorage.removeItem('framebus.plots')", nil)
+	require.Empty(t, b.complaints())
+
+	phone := open(t, ctx, "http://"+s.addr+"/", 390, 844, true)
+	phone.eventually(judged+" && !("+shown+")", "a phone begins without")
+	require.NoError(t, chromedp.Run(phone.ctx, chromedp.Click(".plots-head", chromedp.ByQuery)))
+	phone.eventually(shown+" && "+columns("age")+" > 6", "and shows them when touched")
+	phone.eval("document.querySelector('.plots').scrollIntoView()", nil)
+	phone.keep("phone-plots")
+	require.NoError(t, chromedp.Run(phone.ctx, chromedp.EmulateViewport(844, 390, chromedp.EmulateMobile)))
+	phone.eventually("document.querySelector('.plots').getBoundingClientRect().bottom < innerHeight",
+		"on its side they fit too")
+	phone.keep("phone-on-its-side-plots")
+	phone.eval("localStorage.removeItem('framebus.plots')", nil)
+	require.Empty(t, phone.complaints())
+}
+
 func keys(t *testing.T, ctx context.Context) {
 	s := newStand(t, 480, 360, 10)
 	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
@@ -357,7 +495,7 @@ func keys(t *testing.T, ctx context.Context) {
 	press("\x1b")
 
 	press("n")
-	require.Eventually(t, func() bool { return s.lastStream() == "door" }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return s.last("stream") == "door" }, patience, 10*time.Millisecond)
 	b.eventually("location.search.includes('stream=door') && framebus.stats().stream === 'door'", "n is the next stream")
 	var reconnects int
 	b.eval("framebus.stats().reconnects", &reconnects)
@@ -420,8 +558,13 @@ func layout(t *testing.T, ctx context.Context) {
 				for (const [field, text] of Object.entries(long)) {
 					document.querySelector('[data-field=' + field + ']').textContent = text;
 				}
+				document.querySelector('#rung').textContent = 'Quarter, automatic';
+				document.querySelector('#rung-why').textContent =
+					'Quarter size: pictures waited 1234 ms at 0.4 Mbit/s. ' +
+					'Quality 62: what the connections of this size’s viewers carry';
+				for (const r of document.querySelectorAll('.range')) r.textContent = '123.4–567.8';
 				for (const b of document.querySelectorAll('.hops-legend b')) b.textContent = '12345';
-				return [...document.querySelectorAll('.overlay dd, .hops-legend li, .hops-head')].filter((e) =>
+				return [...document.querySelectorAll('.overlay dd, .plots figure, .hops-legend li, .hops-head')].filter((e) =>
 					e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent);
 			})()`, &cut)
 			require.Empty(t, cut, "no number is cut")
@@ -480,6 +623,22 @@ func modules(t *testing.T, ctx context.Context) {
 		b.eval("import('/stats.js').then(({ connectionQuality }) => connectionQuality({"+c.given+"}))", &got)
 		require.Equal(t, c.want, got, c.given)
 	}
+
+	// Seconds that nobody looked at are a gap, one that a busy machine missed is not.
+	var parts [][]int
+	b.eval(`import('/plots.js').then(({ History, runs }) => {
+		const h = new History();
+		for (const [value, seconds] of [[5, 1], [6, 2], [NaN, 1], [7, 1], [8, 9], [9, 1]]) h.add(value, seconds);
+		return [...runs(h.values), h.range(), [h.values.at(-1)]];
+	})`, &parts)
+	require.Equal(t, [][]int{{45, 47}, {49, 49}, {58, 59}, {5, 9}, {9}}, parts)
+	b.eval(`import('/plots.js').then(({ History, runs }) => {
+		const h = new History();
+		h.add(1, 1);
+		h.add(2, 1000);
+		return runs(h.values);
+	})`, &parts)
+	require.Equal(t, [][]int{{59, 59}}, parts, "an hour later nothing is left")
 
 	var waits []float64
 	b.eval(`import('/connection.js').then(({ backoff }) =>

@@ -126,10 +126,10 @@ export class Toast {
     this.#element = element;
   }
 
-  say(text) {
+  say(text, forMs = 3500) {
     this.#element.textContent = text;
     this.#element.hidden = false;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => (this.#element.hidden = true), 3500);
+    this.#timer = setTimeout(() => (this.#element.hidden = true), forMs);
   }
 }

@@ -26,6 +26,7 @@ export class Connection {
   onmessage = () => {};
 
   clock = new ClockSync();
+  rung = ''; // asked for from the start; '' leaves it to the gateway
   reconnects = 0;
   #socket = null;
   #stream = '';
@@ -74,6 +75,7 @@ export class Connection {
   #url() {
     const url = new URL('ws', document.baseURI);
     if (this.#stream) url.searchParams.set('stream', this.#stream);
+    if (this.rung) url.searchParams.set('rung', this.rung);
     return url;
   }
 

@@ -1,6 +1,19 @@
 // Keyboard and buttons do the same things: a button's data-action names what its key does.
 
-const KEYS = { o: 'overlay', f: 'fullscreen', s: 'snapshot', n: 'next', h: 'help', '?': 'help', escape: 'close' };
+const KEYS = {
+  o: 'overlay',
+  p: 'plots',
+  f: 'fullscreen',
+  s: 'snapshot',
+  n: 'next',
+  h: 'help',
+  '?': 'help',
+  escape: 'close',
+  0: 'auto',
+  1: 'full',
+  2: 'half',
+  3: 'quarter',
+};
 
 // bind calls actions[name]() for keys and for every [data-action] button.
 export function bind(actions) {

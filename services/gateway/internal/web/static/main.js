@@ -8,12 +8,15 @@ import { HOPS, HopsBar } from './hops.js';
 import { bind } from './keys.js';
 import { Overlay } from './overlay.js';
 import { Painter } from './painter.js';
+import { Plots } from './plots.js';
+import { AUTO, Rung } from './rung.js';
 import { Stats } from './stats.js';
 import { readStrip } from './strip.js';
 import { Streams, chosenStream } from './streams.js';
 
 const DRAW_MS = 250; // the overlay and `painted`: four times a second
 const STALE_MS = 2500;
+const RUNG_TOAST_MS = 1800;
 
 const $ = (id) => document.getElementById(id);
 const app = $('app');
@@ -22,7 +25,9 @@ const connection = new Connection();
 const painter = new Painter($('screen'), new URLSearchParams(location.search).get('painter'));
 const overlay = new Overlay($('overlay'), $('pill'));
 const bar = new HopsBar($('hops'));
+const plots = new Plots($('plots'));
 const streams = new Streams($('stream-button'), $('stream-menu'));
+const rung = new Rung($('rung-button'), $('rung-menu'), { field: $('rung'), told: $('rung-why') });
 const help = new Help($('help'));
 const banner = new Banner($('banner'));
 const toast = new Toast($('toast'));
@@ -48,6 +53,7 @@ connection.onstate = (state) => {
     channel = null;
     everyPaint = false;
     lastSelect = '';
+    rung.forget();
     slate = '';
     fresh = false;
     updateStale(0);
@@ -140,7 +146,8 @@ connection.onmessage = (message) => {
   }
 };
 
-function notice({ kind, text, state, stream: of, rung, quality }) {
+function notice(said) {
+  const { kind, text, state, stream: of } = said;
   if (of && stream && of !== stream) return;
   if (kind === 'paint') {
     everyPaint = true;
@@ -149,17 +156,18 @@ function notice({ kind, text, state, stream: of, rung, quality }) {
     slate = out ? text || 'The source gives no pictures' : '';
     say();
   } else if (kind === 'rung' || kind === 'quality') {
-    const name = RUNGS[['RUNG_FULL', 'RUNG_HALF', 'RUNG_QUARTER'].indexOf(rung ?? 'RUNG_FULL')];
-    toast.say(text || (kind === 'rung' ? `Now ${name} size` : `Now quality ${quality ?? 0}`));
+    // The quality follows the connection all the time: a word over the picture for each change would be a nuisance.
+    if (rung.hear(said)) toast.say(rung.why, RUNG_TOAST_MS);
   } else if (kind !== 'malformed' && text) {
     toast.say(text);
   }
 }
 
-// select tells the gateway how large the picture is shown and whether anybody sees it.
+// select tells the gateway the rung that was chosen, how large the picture is shown and whether anybody sees it: all of
+// it every time, so that nothing hangs on what was said before.
 function tellSelect() {
   if (!connection.isOpen || !hello) return;
-  const select = document.hidden ? { stream, hidden: true } : { stream, ...viewport() };
+  const select = { stream, rung: rung.chosen, ...viewport(), ...(document.hidden && { hidden: true }) };
   const text = JSON.stringify(select);
   if (text !== lastSelect && connection.send({ select })) lastSelect = text;
 }
@@ -215,6 +223,8 @@ setInterval(() => {
   tellPainted();
   const now = numbers();
   overlay.draw(now);
+  rung.draw(stats.newest?.rung ?? null);
+  plots.sample(nowMs(), now, !connection.isOpen || now.silenceMs > STALE_MS);
   bar.draw(stats.newest?.line ?? null);
   $('unsynced').hidden = !(stats.newest && stats.newest.flags & FLAG_UNSYNCED);
   banner.tick();
@@ -244,8 +254,16 @@ streams.onchoose = (name) => {
   stats.peers = { origin: null, encoder: null };
   fresh = false;
   app.classList.remove('shown');
+  rung.forget();
+  plots.forget();
   shows(name);
   connection.open(name);
+};
+
+rung.onchoose = (name) => {
+  connection.rung = name === AUTO ? '' : name;
+  rung.draw(stats.newest?.rung ?? null);
+  tellSelect();
 };
 
 async function snapshot() {
@@ -290,15 +308,21 @@ bind({
   fullscreen: () => void toggleFullscreen(app),
   snapshot: () => void snapshot(),
   next: () => streams.next(),
+  plots: () => plots.toggle(),
+  auto: () => rung.choose(AUTO),
+  full: () => rung.choose('full'),
+  half: () => rung.choose('half'),
+  quarter: () => rung.choose('quarter'),
   help: () => void help.toggle(),
   retry: () => connection.now(),
-  close: () => help.toggle(false) || streams.toggle(false),
+  close: () => help.toggle(false) || streams.toggle(false) || rung.toggle(false),
 });
 showOverlay(overlayWanted());
 fadeWhenIdle(app);
 keepAwake(app);
 streams.current(stream);
 streams.refresh();
+connection.rung = rung.chosen === AUTO ? '' : rung.chosen;
 connection.open(stream);
 
 // For tests and for the curious; docs/protocol.md describes it. It reads and changes nothing.
@@ -321,6 +345,8 @@ window.framebus = Object.freeze({
       gateway: hello?.gateway ?? '',
       ...now,
       rung: RUNGS[now.rung],
+      chosenRung: rung.chosen,
+      rungWhy: rung.why,
       totals: { ...totals },
       clock: clock && { offsetMs: clock.offsetUs / 1000, uncertaintyMs: clock.uncertaintyUs / 1000 },
       hops: newest?.line ? HOPS.map(({ name }, i) => ({ name, ms: newest.line.ms[i] })) : [],

@@ -1,6 +1,8 @@
 // The list of streams: what the gateway has, and which one this page shows. The choice stands in the URL, so that a
 // bookmark or a wall's start page keeps it.
 
+import { Menu } from './menu.js';
+
 const EVERY_MS = 5000;
 
 export function chosenStream() {
@@ -11,18 +13,15 @@ export class Streams {
   onchoose = () => {};
   #list = [];
   #current = '';
-  #button;
+  #items;
   #menu;
   #name;
 
-  constructor(button, menu) {
-    this.#button = button;
-    this.#menu = menu;
+  constructor(button, items) {
+    this.#items = items;
     this.#name = button.querySelector('.stream-name');
-    button.addEventListener('click', () => this.toggle());
-    document.addEventListener('pointerdown', ({ target }) => {
-      if (!menu.contains(target) && !button.contains(target)) this.toggle(false);
-    });
+    this.#menu = new Menu(button, items);
+    this.#menu.onopen = () => this.refresh();
     setInterval(() => {
       if (!document.hidden) this.refresh();
     }, EVERY_MS);
@@ -52,17 +51,8 @@ export class Streams {
     this.choose(this.#list[(at + 1) % this.#list.length].name);
   }
 
-  toggle(open = this.#menu.hidden) {
-    if (this.#menu.hidden === !open) return false;
-    this.#menu.hidden = !open;
-    this.#button.setAttribute('aria-expanded', String(open));
-    if (open) {
-      this.refresh();
-      this.#menu.querySelector('button')?.focus({ preventScroll: true });
-    } else if (this.#menu.contains(document.activeElement)) {
-      this.#button.focus({ preventScroll: true });
-    }
-    return true;
+  toggle(open) {
+    return this.#menu.toggle(open);
   }
 
   async refresh() {
@@ -81,7 +71,7 @@ export class Streams {
   }
 
   #draw() {
-    const focused = this.#menu.contains(document.activeElement) ? document.activeElement.dataset.stream : null;
+    const focused = this.#items.contains(document.activeElement) ? document.activeElement.dataset.stream : null;
     const items = this.#list.map((stream) => {
       const button = document.createElement('button');
       button.type = 'button';
@@ -105,8 +95,8 @@ export class Streams {
       item.textContent = 'No streams are known yet.';
       items.push(item);
     }
-    this.#menu.replaceChildren(...items);
-    if (focused) this.#menu.querySelector(`[data-stream="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    this.#items.replaceChildren(...items);
+    if (focused) this.#items.querySelector(`[data-stream="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 }
 
