@@ -62,7 +62,10 @@ func TestALinkOfHalfTheRate(t *testing.T) {
 			<-time.After(settle)
 			steadily(t, func() string {
 				a := during([]*watcher{w}, 6*time.Second)[0]
-				t.Logf("%.1f fps p50 %v p95 %v %s", a.fps, a.p50, a.p95, seatOf(t, s.addr))
+				t.Logf("%.1f fps %s", a.fps, seatOf(t, s.addr))
+				if cfg.Format == client.V1 { // a bare JPEG does not tell its time
+					t.Logf("age p50 %v p95 %v", a.p50, a.p95)
+				}
 				if a.fps < 25 || cfg.Format == client.V1 && a.p95 > rtt/2+120*time.Millisecond {
 					return fmt.Sprintf("%.1f fps, age p95 %v", a.fps, a.p95)
 				}
