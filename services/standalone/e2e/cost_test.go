@@ -76,8 +76,8 @@ func measure(t *testing.T, addr string, viewers int, d time.Duration, parts map[
 func (c cost) log(t *testing.T, name string, viewers int) {
 	t.Helper()
 	t.Logf("%s, %d viewers: ≥ %.2f fps, %d lost, age p50 %.2f p95 %.2f p99 %.2f ms, %.1f %% of a core %v, "+
-		"a delivered frame %v, memory %v, JPEG %.1f %% of raw", name, viewers, c.slowest, c.lost, c.p50, c.p95, c.p99, 100*c.total(), c.core,
-		c.perFrame, c.memory, 100*c.jpegShare)
+		"a delivered frame %v, memory %v, JPEG %.1f %% of raw", name, viewers, c.slowest, c.lost, c.p50, c.p95,
+		c.p99, 100*c.total(), c.core, c.perFrame, c.memory, 100*c.jpegShare)
 }
 
 // The bars of a machine that does nothing else are in docs/performance.md; these hold on a busy one too.

@@ -229,7 +229,7 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 	if fresh {
 		s.publishSeats()
 	}
-	if st.set(w) {
+	if moved := st.set(w); moved || fresh && w.Rung != nil {
 		v.Notice(s.rungNotice(st))
 	}
 	if f := s.feeds[st.rung.Load()]; f != nil && !w.Tuning.Hidden {
