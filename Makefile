@@ -67,8 +67,8 @@ bench: ## benchmarks, with allocations: BENCH=Fanout BENCHTIME=3s
 	@$(E) go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(ARGS) $(PACKAGES)
 
 bench-chain: build ## what the whole chain costs: fps, age, CPU and memory (docs/performance.md)
-	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin FRAMEBUS_FIGURES=1; \
-	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e -count=1 -v -run FiguresOfTheChain ./e2e
+	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin; \
+	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e,figures -count=1 -v -run FiguresOfTheChain ./e2e
 
 fuzz: ## every fuzz target for FUZZTIME
 	@$(E) grep -rlE '^func Fuzz' --include='*_test.go' $(MODULES) | while read -r file; do \
