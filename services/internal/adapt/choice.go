@@ -149,8 +149,8 @@ func (c Choice) look(now time.Duration, v View) Choice {
 	case !c.congested || v.Quality < c.quality:
 		c.congested, c.congestedAt, c.quality = true, now, v.Quality
 	}
-	clear := !congested && v.Wait < waitLittle
-	if !clear {
+	free := !congested && v.Wait < waitLittle
+	if !free {
 		c.clear = false
 	} else if !c.clear {
 		c.clear, c.clearAt = true, now
