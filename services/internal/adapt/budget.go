@@ -8,8 +8,7 @@ import "math"
 // Buckets is the number of a histogram's buckets.
 const Buckets = 64
 
-// Histogram counts viewers by their budget of bytes a frame; bucket i ends at Edge(i). Those of several gateways add
-// up.
+// Histogram counts viewers by their budget of bytes a frame; bucket i ends at Edge(i). Several gateways' add up.
 type Histogram [Buckets]uint32
 
 // Edge is a bucket's upper end, bytes.
@@ -88,17 +87,17 @@ func Quality(h *Histogram, size80 float64, lim Limits) int {
 	}
 	var near uint32
 	for i, n := range h {
-		if value(i) >= nearBest*best {
+		if n > 0 && value(i) >= nearBest*best {
 			near += n
 		}
 	}
 	rank := uint32(math.Ceil(budgetShare * float64(near)))
 	var seen uint32
 	for i, n := range h {
-		if value(i) < nearBest*best {
+		if n == 0 || value(i) < nearBest*best {
 			continue
 		}
-		if seen += n; n > 0 && seen >= max(rank, 1) {
+		if seen += n; seen >= max(rank, 1) {
 			return qualityFor(size80, value(i), lim)
 		}
 	}

@@ -21,6 +21,10 @@ const (
 	overdue = 50 * time.Millisecond
 	// DrainEvery is how often a congested connection's flight is let run empty, to see its base delay.
 	DrainEvery = 2500 * time.Millisecond
+	// QuietPatience is how long a bare ping waits for the line to be idle.
+	QuietPatience = 100 * time.Millisecond
+	// maxFlight bounds the pictures remembered as on their way.
+	maxFlight = 32
 	// least samples of a rate.
 	leastSamples = 2
 )
@@ -33,6 +37,7 @@ type Link struct {
 	waits   []timed // of the last waitOver
 	sizes   []sized // of the last sizesOver, and at least the last one
 
+	flight   []sized       // sent and not yet told of by Acked; the oldest is forgotten beyond maxFlight
 	lastPong time.Duration // of a picture
 	expected time.Duration // when the last picture sent should be acknowledged
 }
@@ -53,6 +58,10 @@ type sized struct {
 // Sent notes a picture that goes out.
 func (l *Link) Sent(at time.Duration, bytes int) {
 	l.sizes = append(dropBefore(l.sizes, func(s sized) bool { return at-s.at > sizesOver }), sized{at, bytes})
+	if len(l.flight) == maxFlight {
+		l.flight = slices.Delete(l.flight, 0, 1)
+	}
+	l.flight = append(l.flight, sized{at, bytes})
 	from := max(at+l.Base(), l.expected)
 	l.expected = from
 	if rate, ok := l.Rate(at); ok {
@@ -72,12 +81,35 @@ func (l *Link) Pong(at, delay time.Duration) {
 // Acked notes a picture's own pong: of so many bytes, sent at sentAt, after having waited for credit.
 func (l *Link) Acked(at, sentAt time.Duration, bytes int, waited time.Duration) {
 	base := l.Base()
-	from := max(sentAt+base, l.lastPong)
-	took := max(at-from, minCarry)
-	l.carried = append(dropBefore(l.carried, func(c carry) bool { return at-c.at > rateOver }), carry{at, bytes, took})
+	l.carried = append(dropBefore(l.carried, func(c carry) bool { return at-c.at > rateOver }), l.carry(at, sentAt, bytes))
 	behind := max(0, at-sentAt-base-l.serialise(at, bytes))
 	l.waits = append(dropBefore(l.waits, func(t timed) bool { return at-t.at > waitOver }), timed{at, behind + waited})
 	l.lastPong = at
+}
+
+// carry is what a picture's pong tells of the rate. It may answer for others that were sent before it (RFC 6455,
+// 5.5.3): they were carried in that time too. From whichever of them one counts, the rate is at least that.
+func (l *Link) carry(at, sentAt time.Duration, bytes int) carry {
+	base := l.Base()
+	since := func(sentAt time.Duration) time.Duration { return max(at-max(sentAt+base, l.lastPong), minCarry) }
+	best := carry{at, bytes, since(sentAt)}
+	n := 0
+	for n < len(l.flight) && l.flight[n].at < sentAt {
+		n++
+	}
+	sum := bytes
+	for i := n - 1; i >= 0; i-- {
+		sum += l.flight[i].bytes
+		took := since(l.flight[i].at)
+		if float64(sum)*best.took.Seconds() > float64(best.bytes)*took.Seconds() {
+			best = carry{at, sum, took}
+		}
+	}
+	if n < len(l.flight) && l.flight[n].at == sentAt {
+		n++
+	}
+	l.flight = slices.Delete(l.flight, 0, n)
+	return best
 }
 
 // serialise is the time that a picture of so many bytes takes at the rate that is known, 0 while it is not.
@@ -106,35 +138,49 @@ func (l *Link) Base() time.Duration {
 	return l.base[0].d
 }
 
+// Quiet tells whether a bare ping that is due since then goes now: with nothing on its way, or right before a picture
+// that may go, which is when the line is as idle as it gets. A ping behind a picture tells a base delay that is too
+// long, and so a rate that is too high; and since cameras and pings both keep time, it may be behind one for seconds.
+func Quiet(now, due time.Duration, inFlight int, pictureNext bool) bool {
+	return inFlight == 0 || pictureNext || now-due >= QuietPatience
+}
+
 // Rate is what the connection carries, bytes a second; not ok before two pictures were measured.
 func (l *Link) Rate(now time.Duration) (rate float64, ok bool) {
-	sum := func(over time.Duration) (float64, bool) {
-		n, bytes, took := 0, 0, time.Duration(0)
-		for _, c := range l.carried {
-			if now-c.at <= over {
-				n++
-				bytes += c.bytes
-				took += c.took
-			}
+	var late, lately, all total
+	for i := len(l.carried) - 1; i >= 0; i-- {
+		c := l.carried[i]
+		all.add(c)
+		if now-c.at <= rateOver {
+			lately = all
 		}
-		return float64(bytes) / took.Seconds(), n >= leastSamples
-	}
-	rate, ok = sum(rateOver)
-	if late, known := sum(rateLate); known {
-		rate = min(rate, late)
-	}
-	if !ok && len(l.carried) > 0 { // nothing lately: the last that was known
-		n := 0
-		bytes, took := 0, time.Duration(0)
-		for _, c := range l.carried {
-			n++
-			bytes += c.bytes
-			took += c.took
+		if now-c.at <= rateLate {
+			late = all
 		}
-		return float64(bytes) / took.Seconds(), n >= leastSamples
 	}
-	return rate, ok
+	if lately.n < leastSamples { // nothing lately: the last that was known
+		return all.rate(), all.n >= leastSamples
+	}
+	rate = lately.rate()
+	if late.n >= leastSamples {
+		rate = min(rate, late.rate())
+	}
+	return rate, true
 }
+
+// total of carries.
+type total struct {
+	n, bytes int
+	took     time.Duration
+}
+
+func (t *total) add(c carry) {
+	t.n++
+	t.bytes += c.bytes
+	t.took += c.took
+}
+
+func (t *total) rate() float64 { return float64(t.bytes) / t.took.Seconds() }
 
 // OwnP80 is the 80th percentile of the sizes sent in the last half second, bytes.
 func (l *Link) OwnP80(now time.Duration) float64 {
@@ -182,8 +228,8 @@ func (l *Link) Window(now time.Duration, fps float64) int {
 }
 
 // NotBefore is when the next picture may leave, those on their way being inFlight: so that it arrives as the last one
-// has been carried.
-func (l *Link) NotBefore(inFlight int) time.Duration {
+// has been carried. oldestSent is when the oldest on its way left, oldestBytes its size.
+func (l *Link) NotBefore(_ time.Duration, inFlight int) time.Duration {
 	if inFlight == 0 {
 		return 0
 	}

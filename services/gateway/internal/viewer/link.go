@@ -58,7 +58,7 @@ func (v *Viewer) mayShow(now time.Duration) bool {
 	if v.link.Overdue(now, oldest.at, oldest.bytes) {
 		return false // its pong looks again
 	}
-	if at := v.link.NotBefore(v.credit.open); at > now {
+	if at := v.link.NotBefore(now, v.credit.open); at > now {
 		v.wakeAt(at)
 		return false
 	}

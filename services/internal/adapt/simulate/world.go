@@ -1,8 +1,6 @@
 package simulate
 
 import (
-	"container/heap"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -10,405 +8,284 @@ import (
 	"github.com/framebus/framebus/services/internal/adapt"
 )
 
-// Scenario is what is simulated.
+// Scenario is what is simulated: one stream, and who watches it.
 type Scenario struct {
 	Seed     uint64
 	Duration time.Duration
 	// Warm is left out of the results.
 	Warm     time.Duration
-	FPS      float64
-	Size80   float64 // of a full picture at quality 80, bytes
-	Limits   adapt.Limits
-	Gateways int
-	// Scenes changes the size of pictures by 1.6 and back every 10 s.
+	FPS      float64      // default 30
+	Size80   float64      // of a full picture at quality 80, bytes; each is up to 10 % larger or smaller. Default 24,000
+	Limits   adapt.Limits // default 30 to 80
+	Gateways int          // viewers take turns; default 1
+	// Encoders take turns with frames; each works from then on. Default: one, from the beginning.
+	Encoders []time.Duration
+	// Scenes makes pictures 1.6 times as large, and again as large as before, every 10 s.
 	Scenes  bool
 	Viewers []*Network
 	// Fixed holds every viewer on the full rung.
 	Fixed bool
-}
-
-// Viewer is what one of them got.
-type Viewer struct {
-	FPS           float64
-	AgeP50        time.Duration
-	AgeP95        time.Duration
-	Quality       float64 // mean of what was shown
-	Rung          float64 // mean
-	RungChanges   int
-	Mbps          float64
-	Frames        int
-	Trace         []Point
-	MeanRateShare float64 // of what the link could carry
-}
-
-// Point is one second of a viewer.
-type Point struct {
-	FPS, Age, Mbps, Quality float64
-	Rung                    int
+	// Blind sends every picture at once, without credit, with a queue of so many; for comparison. 0: the rules.
+	Blind int
 }
 
 // rungSizes is what a rung's pictures have of the full one's size.
 var rungSizes = [adapt.Rungs]float64{1, 0.33, 0.11}
 
-// world runs a scenario.
-type world struct {
-	s       Scenario
-	rand    *rand.Rand
-	now     time.Duration
-	events  events
-	order   int
-	quality [adapt.Rungs]int
-	viewers []*model
-	scene   float64
-}
-
-type event struct {
-	at    time.Duration
-	order int
-	do    func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	old := *e
-	last := old[len(old)-1]
-	*e = old[:len(old)-1]
-	return last
-}
-
-func (w *world) at(t time.Duration, do func()) {
-	w.order++
-	heap.Push(&w.events, event{t, w.order, do})
-}
-
-// encodeTime and busTime are what a picture takes on its way to the gateway.
 const (
 	encodeTime = time.Millisecond
-	busTime    = time.Millisecond
+	busTime    = time.Millisecond // of any message
 	lookEvery  = 250 * time.Millisecond
-	bareEvery  = 500 * time.Millisecond
-	bareBytes  = 12
-	pingBytes  = 10
-	seen       = 30 // pictures of a rung that its size is told from
+	sizesKept  = 30 // pictures of a rung that its size is told from
+	settle     = 500 * time.Millisecond
 )
 
-// Run simulates a scenario.
-func Run(s Scenario) []Viewer {
-	if s.Gateways == 0 {
-		s.Gateways = 1
-	}
+// world runs a scenario.
+type world struct {
+	clock
+	s        Scenario
+	rand     *rand.Rand
+	gateways []*gateway
+	encoders []*encoder
+	viewers  []*viewer
+	full     float64 // bytes of all pictures at full size and the highest quality, after Warm
+	spread   int
+}
+
+// Run simulates a scenario. Its networks are used up.
+func Run(s Scenario) Result {
+	s.Gateways = max(s.Gateways, 1)
 	if s.Limits == (adapt.Limits{}) {
 		s.Limits = adapt.Limits{Min: 30, Max: 80}
 	}
-	w := &world{s: s, rand: rand.New(rand.NewPCG(s.Seed, 1)), scene: 1}
-	for r := range w.quality {
-		w.quality[r] = s.Limits.Max
+	if len(s.Encoders) == 0 {
+		s.Encoders = []time.Duration{0}
+	}
+	if s.FPS == 0 {
+		s.FPS = 30
+	}
+	if s.Size80 == 0 {
+		s.Size80 = 24_000
+	}
+	w := &world{s: s, rand: rand.New(rand.NewPCG(s.Seed, 1))}
+	for _, from := range s.Encoders {
+		w.encoders = append(w.encoders, newEncoder(w, from))
+	}
+	for range s.Gateways {
+		g := &gateway{w: w}
+		w.gateways = append(w.gateways, g)
+		w.at(w.some(lookEvery), g.look)
 	}
 	for i, n := range s.Viewers {
-		m := newModel(w, n, i%s.Gateways)
-		w.viewers = append(w.viewers, m)
-		w.at(time.Duration(w.rand.Int64N(int64(bareEvery))), m.bare)
-		w.at(time.Duration(w.rand.Int64N(int64(lookEvery))), m.look)
+		g := w.gateways[i%s.Gateways]
+		v := newViewer(w, g, n)
+		g.viewers = append(g.viewers, v)
+		w.viewers = append(w.viewers, v)
+		w.at(w.some(bareEvery), v.bare)
+	}
+	for _, g := range w.gateways {
+		g.tell()
 	}
 	w.at(0, func() { w.frame(0) })
-	w.at(0, w.feedback)
-	for len(w.events) > 0 && w.now < s.Duration {
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
-		e.do()
-	}
-	out := make([]Viewer, len(w.viewers))
-	for i, m := range w.viewers {
-		out[i] = m.result()
+	w.run(s.Duration)
+	out := Result{Spread: w.spread}
+	for _, v := range w.viewers {
+		out.Viewers = append(out.Viewers, v.result())
 	}
 	return out
 }
 
-// frame captures one, encodes the rungs that are wanted and hands them to the viewers.
+func (w *world) some(d time.Duration) time.Duration { return time.Duration(w.rand.Int64N(int64(d))) }
+
+type picture struct {
+	captured      time.Duration
+	sequence      int
+	rung, quality int
+	bytes         int
+}
+
+// frame captures one, has one of the encoders make the rungs that are wanted, and hands them to the gateways.
 func (w *world) frame(n int) {
-	interval := time.Duration(float64(time.Second) / w.s.FPS)
-	w.at(time.Duration(n+1)*interval, func() { w.frame(n + 1) })
-	if w.s.Scenes {
-		w.scene = 1
-		if int(w.now/(10*time.Second))%2 == 1 {
-			w.scene = 1.6
+	w.at(time.Duration(float64(n+1)/w.s.FPS*float64(time.Second)), func() { w.frame(n + 1) })
+	size := w.s.Size80 * (1 + 0.1*(2*w.rand.Float64()-1))
+	if w.s.Scenes && int(w.now/(10*time.Second))%2 == 1 {
+		size *= 1.6
+	}
+	if w.now >= w.s.Warm {
+		w.full += adapt.SizeAt(size, w.s.Limits.Max)
+	}
+	var live []*encoder
+	for _, e := range w.encoders {
+		if e.from <= w.now {
+			live = append(live, e)
 		}
 	}
-	captured := w.now
+	w.compare(live)
+	e := live[n%len(live)]
 	var pictures [adapt.Rungs]*picture
-	noise := 1 + 0.1*(2*w.rand.Float64()-1)
 	for r := range pictures {
-		size := adapt.SizeAt(w.s.Size80*rungSizes[r]*w.scene*noise, w.quality[r])
-		pictures[r] = &picture{captured: captured, sequence: n, rung: r, quality: w.quality[r], bytes: int(size)}
+		if e.wanted[r] {
+			q := e.quality[r]
+			pictures[r] = &picture{w.now, n, r, q, int(adapt.SizeAt(size*rungSizes[r], q))}
+		}
 	}
-	w.at(captured+encodeTime+busTime, func() {
-		for _, v := range w.viewers {
-			v.offer(pictures[v.choice.Rung])
+	w.after(encodeTime+busTime, func() {
+		for _, g := range w.gateways {
+			g.take(pictures)
 		}
 	})
 }
 
-// feedback is every gateway's, merged by adding, and what the encoders make of it.
-func (w *world) feedback() {
-	w.at(w.now+lookEvery, w.feedback)
-	for r := range adapt.Rungs {
-		var h adapt.Histogram
-		var size80 float64
-		samples := 0
-		for g := range w.s.Gateways {
-			var sizes []float64
-			for _, v := range w.viewers {
-				if v.gateway == g && v.choice.Rung == r {
-					h.Add(v.budget())
-					if len(v.sizes[r]) > len(sizes) {
-						sizes = v.sizes[r]
-					}
-				}
+// compare notes how far the qualities of encoders lie apart that have had the time to hear what the others heard.
+func (w *world) compare(live []*encoder) {
+	var lo, hi [adapt.Rungs]int
+	n := 0
+	for _, e := range live {
+		if w.now-e.from < settle {
+			continue
+		}
+		for r, q := range e.quality {
+			if n == 0 {
+				lo[r], hi[r] = q, q
 			}
-			if len(sizes) > samples {
-				samples, size80 = len(sizes), p80(sizes)
+			if e.wanted[r] {
+				lo[r], hi[r] = min(lo[r], q), max(hi[r], q)
 			}
 		}
-		w.quality[r] = adapt.Quality(&h, size80, w.s.Limits)
+		n++
 	}
+	for r := range lo {
+		w.spread = max(w.spread, hi[r]-lo[r])
+	}
+}
+
+// demand is what a gateway tells of one rung.
+type demand struct {
+	wanted  bool
+	budgets adapt.Histogram
+	size80  float64
+	samples int
+}
+
+// encoder knows what the gateways told it since it runs.
+type encoder struct {
+	w       *world
+	from    time.Duration
+	heard   map[*gateway][adapt.Rungs]demand
+	wanted  [adapt.Rungs]bool
+	quality [adapt.Rungs]int
+}
+
+func newEncoder(w *world, from time.Duration) *encoder {
+	e := &encoder{w: w, from: from, heard: map[*gateway][adapt.Rungs]demand{}}
+	e.wanted[0] = true // until it has listened
+	for r := range e.quality {
+		e.quality[r] = w.s.Limits.Max
+	}
+	return e
+}
+
+func (e *encoder) hear(g *gateway, d [adapt.Rungs]demand) {
+	if e.w.now < e.from {
+		return
+	}
+	e.heard[g] = d
+	for r := range e.quality {
+		var all adapt.Histogram
+		var best demand
+		e.wanted[r] = false
+		for _, of := range e.w.gateways {
+			d := e.heard[of][r]
+			e.wanted[r] = e.wanted[r] || d.wanted
+			all.Merge(d.budgets[:])
+			if d.samples > best.samples || d.samples == best.samples && d.size80 > best.size80 {
+				best = d
+			}
+		}
+		e.quality[r] = adapt.Quality(&all, best.size80, e.w.s.Limits)
+	}
+}
+
+// gateway knows its viewers and the pictures it has seen.
+type gateway struct {
+	w       *world
+	viewers []*viewer
+	sizes   [adapt.Rungs][]float64 // of the last pictures at quality 80
+	quality [adapt.Rungs]int       // of the last one
+}
+
+func (g *gateway) take(pictures [adapt.Rungs]*picture) {
+	for r, p := range pictures {
+		if p == nil {
+			continue
+		}
+		g.quality[r] = p.quality
+		g.sizes[r] = append(g.sizes[r], adapt.Size80(float64(p.bytes), p.quality))
+		if n := len(g.sizes[r]); n > sizesKept {
+			g.sizes[r] = g.sizes[r][n-sizesKept:]
+		}
+	}
+	for _, v := range g.viewers {
+		if pictures[v.choice.Rung] != nil {
+			v.rung = v.choice.Rung
+		}
+		if p := pictures[v.rung]; p != nil {
+			v.offer(p)
+		}
+	}
+}
+
+// look decides for every viewer, four times a second, and tells the encoders.
+func (g *gateway) look() {
+	g.w.after(lookEvery, g.look)
+	view := adapt.View{Min: g.w.s.Limits.Min}
+	for r, s := range g.sizes {
+		view.Size80[r] = p80(s)
+	}
+	var users [adapt.Rungs]int
+	for _, v := range g.viewers {
+		users[v.rung]++
+	}
+	for _, v := range g.viewers {
+		mine := view
+		mine.Quality = g.quality[v.rung]
+		for r := range mine.Now {
+			others := users[r]
+			if r == v.rung {
+				others--
+			}
+			if others > 0 && g.quality[r] > 0 && view.Size80[r] > 0 {
+				mine.Now[r] = adapt.SizeAt(view.Size80[r], g.quality[r])
+			}
+		}
+		v.look(mine)
+	}
+	g.tell()
+}
+
+func (g *gateway) tell() {
+	var d [adapt.Rungs]demand
+	for r := range d {
+		d[r].size80, d[r].samples = p80(g.sizes[r]), len(g.sizes[r])
+	}
+	for _, v := range g.viewers {
+		d[v.rung].wanted = true // until a picture of the next one is there
+		d[v.choice.Rung].wanted = true
+		d[v.choice.Rung].budgets.Add(v.budget)
+	}
+	g.w.after(busTime, func() {
+		for _, e := range g.w.encoders {
+			e.hear(g, d)
+		}
+	})
 }
 
 func p80(sizes []float64) float64 {
-	s := slices.Clone(sizes)
+	if len(sizes) == 0 {
+		return 0
+	}
+	var room [sizesKept]float64
+	s := append(room[:0], sizes...)
 	slices.Sort(s)
 	return s[(len(s)*80-1)/100]
-}
-
-type picture struct {
-	captured       time.Duration
-	sequence, rung int
-	quality, bytes int
-}
-
-// model is a viewer: the gateway's side of its connection, its network and its screen.
-type model struct {
-	w       *world
-	net     *Network
-	gateway int
-	link    adapt.Link
-	choice  adapt.Choice
-
-	slot      *picture
-	slotSince time.Duration // since when the slot has been filled
-	flight    []flying
-	draining  bool
-	drainedAt time.Duration
-	wakeAt    time.Duration
-	sizes     [adapt.Rungs][]float64
-
-	shown   []shown
-	changes int
-}
-
-type flying struct {
-	p      *picture
-	at     time.Duration
-	waited time.Duration
-}
-
-type shown struct {
-	at, age time.Duration
-	p       *picture
-}
-
-func newModel(w *world, n *Network, gateway int) *model {
-	n.tokens = n.Bucket
-	return &model{w: w, net: n, gateway: gateway}
-}
-
-func (m *model) offer(p *picture) {
-	size80 := adapt.Size80(float64(p.bytes), p.quality)
-	s := append(m.sizes[p.rung], size80)
-	if len(s) > seen {
-		s = s[1:]
-	}
-	m.sizes[p.rung] = s
-	if m.slot == nil {
-		m.slotSince = m.w.now
-	}
-	m.slot = p
-	m.pump()
-}
-
-// pump sends the newest picture if credit is there.
-func (m *model) pump() {
-	now := m.w.now
-	if m.slot == nil || m.draining {
-		return
-	}
-	if len(m.flight) >= m.link.Window(now, m.w.s.FPS) {
-		return
-	}
-	if len(m.flight) > 0 {
-		oldest := m.flight[0]
-		if m.link.Overdue(now, oldest.at, oldest.p.bytes) {
-			return
-		}
-		if at := m.link.NotBefore(len(m.flight)); at > now {
-			if m.wakeAt <= now || m.wakeAt > at {
-				m.wakeAt = at
-				m.w.at(at, m.pump)
-			}
-			return
-		}
-	}
-	p := m.slot
-	m.slot = nil
-	f := flying{p, now, now - m.slotSince}
-	m.flight = append(m.flight, f)
-	m.link.Sent(now, p.bytes)
-	arrives := m.net.carry(now, p.bytes+pingBytes) + m.net.RTT(now)/2
-	m.w.at(arrives, func() {
-		m.shown = append(m.shown, shown{m.w.now, m.w.now - p.captured, p})
-		m.w.at(m.w.now+m.net.RTT(m.w.now)/2, func() { m.pong(f) })
-	})
-}
-
-func (m *model) pong(f flying) {
-	now := m.w.now
-	m.link.Pong(now, now-f.at)
-	m.link.Acked(now, f.at, f.p.bytes, f.waited)
-	for i := range m.flight {
-		if m.flight[i].p == f.p {
-			m.flight = slices.Delete(m.flight, 0, i+1)
-			break
-		}
-	}
-	m.pump()
-}
-
-// bare sends a ping that goes alone. A congested connection's flight runs empty before it now and then.
-func (m *model) bare() {
-	m.w.at(m.w.now+bareEvery, m.bare)
-	now := m.w.now
-	congested := m.link.Wait(now, 0) > 50*time.Millisecond
-	if m.link.Window(now, m.w.s.FPS) > 1 && congested && now-m.drainedAt >= adapt.DrainEvery {
-		m.draining, m.drainedAt = true, now
-		m.drain()
-		return
-	}
-	m.ping(nil)
-}
-
-// drain waits for the flight to be empty, pings, and goes on at the pong.
-func (m *model) drain() {
-	if len(m.flight) > 0 && m.w.now-m.drainedAt < time.Second {
-		m.w.at(m.w.now+2*time.Millisecond, m.drain)
-		return
-	}
-	m.ping(func() { m.draining = false; m.pump() })
-}
-
-func (m *model) ping(then func()) {
-	sent := m.w.now
-	arrives := m.net.carry(sent, bareBytes) + m.net.RTT(sent)/2
-	m.w.at(arrives+m.net.RTT(arrives)/2, func() {
-		m.link.Pong(m.w.now, m.w.now-sent)
-		if then != nil {
-			then()
-		} else {
-			m.pump()
-		}
-	})
-}
-
-func (m *model) view() adapt.View {
-	now := m.w.now
-	v := adapt.View{FPS: m.w.s.FPS, Quality: m.w.quality[m.choice.Rung], Min: m.w.s.Limits.Min}
-	v.Rate, v.RateKnown = m.link.Rate(now)
-	stalled := time.Duration(0)
-	if m.slot != nil {
-		stalled = now - m.slotSince
-	}
-	v.Wait = m.link.Wait(now, stalled)
-	v.OwnP80 = m.link.OwnP80(now)
-	for _, o := range m.w.viewers {
-		for r := range adapt.Rungs {
-			if s := o.sizes[r]; o.gateway == m.gateway && len(s) > 0 {
-				v.Size80[r] = p80(s)
-				if o != m && o.choice.Rung == r {
-					v.Now[r] = adapt.SizeAt(p80(s), m.w.quality[r])
-				}
-			}
-		}
-	}
-	return v
-}
-
-func (m *model) budget() float64 {
-	v := m.view()
-	if !v.RateKnown {
-		return math.MaxFloat64
-	}
-	return v.Fit()
-}
-
-func (m *model) look() {
-	m.w.at(m.w.now+lookEvery, m.look)
-	if m.w.s.Fixed {
-		return
-	}
-	before := m.choice.Rung
-	m.choice, _ = m.choice.Next(m.w.now, m.view())
-	if m.choice.Rung != before && m.w.now >= m.w.s.Warm {
-		m.changes++
-	}
-}
-
-func (m *model) result() Viewer {
-	out := Viewer{RungChanges: m.changes}
-	span := m.w.s.Duration - m.w.s.Warm
-	var ages []time.Duration
-	bytes := 0
-	points := make([]Point, int(m.w.s.Duration/time.Second)+1)
-	for _, s := range m.shown {
-		p := &points[int(s.at/time.Second)]
-		p.FPS++
-		p.Age += float64(s.age.Milliseconds())
-		p.Mbps += float64(s.p.bytes) * 8 / 1e6
-		p.Quality += float64(s.p.quality)
-		p.Rung = s.p.rung
-		if s.at < m.w.s.Warm {
-			continue
-		}
-		ages = append(ages, s.age)
-		bytes += s.p.bytes
-		out.Quality += float64(s.p.quality)
-		out.Rung += float64(s.p.rung)
-	}
-	for i := range points {
-		if n := points[i].FPS; n > 0 {
-			points[i].Age /= n
-			points[i].Quality /= n
-		}
-	}
-	out.Trace = points
-	out.Frames = len(ages)
-	if len(ages) == 0 {
-		return out
-	}
-	slices.Sort(ages)
-	out.FPS = float64(len(ages)) / span.Seconds()
-	out.AgeP50, out.AgeP95 = ages[len(ages)/2], ages[len(ages)*95/100]
-	out.Quality /= float64(len(ages))
-	out.Rung /= float64(len(ages))
-	out.Mbps = float64(bytes) * 8 / 1e6 / span.Seconds()
-	could := 0.0
-	for t := m.w.s.Warm; t < m.w.s.Duration; t += 100 * time.Millisecond {
-		could += m.net.Rate(t) * 0.1
-	}
-	out.MeanRateShare = float64(bytes) / could
-	return out
 }
