@@ -8,6 +8,7 @@ const (
 	paintMargin = 1.1  // of what it paints is sent
 	paintLeast  = 1.0  // frames a second
 	paintSlack  = 2    // pictures that may lie between their pong and their report
+	paintLasts  = 3    // reports in a row that say so: what comes in a burst is painted by the next one
 	paintRise   = 1.15 // a second, while it keeps up
 )
 
@@ -16,6 +17,7 @@ type Paint struct {
 	cap     float64 // frames a second; 0: none
 	reports []painted
 	raised  time.Duration
+	short   int // reports in a row that told of less than was acknowledged
 }
 
 type painted struct {
@@ -39,8 +41,14 @@ func (p *Paint) Report(at time.Duration, n int, got uint64) {
 	}
 	given := float64(got - first.got)
 	rate := float64(total) / span
+	if float64(total+paintSlack) < paintShort*given {
+		p.short++
+	} else {
+		p.short = 0
+	}
 	switch {
-	case float64(total+paintSlack) < paintShort*given:
+	case p.short >= paintLasts:
+		p.short = 0
 		p.cap = max(paintMargin*rate, paintLeast)
 		p.reports = p.reports[len(p.reports)-1:]
 		p.raised = at

@@ -92,7 +92,7 @@ func (l *lane) offer(p *picture.Picture, at time.Duration) (since time.Duration)
 // bound is the rate that the lane is thinned to, 0 for all of it, and who wants it so.
 func (l *lane) bound() (fps float64, why Reason) {
 	fps = l.tuning.MaxFPS
-	if shown := l.paint.Cap(l.fps()); shown > 0 && (fps <= 0 || shown < fps) {
+	if shown := l.paint.Cap(l.fps()); !l.smooth && shown > 0 && (fps <= 0 || shown < fps) {
 		return shown, Client
 	}
 	return fps, MaxFPS

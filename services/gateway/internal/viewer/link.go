@@ -27,10 +27,24 @@ type drain struct {
 // mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be. The lock is
 // held.
 func (v *Viewer) mayPing(now time.Duration) bool {
-	if !v.drain.on && v.credit.w > 1 && now-v.drain.since >= adapt.DrainEvery && v.link.Wait(now, 0) > drainMuch {
+	if !v.drain.on && !v.o.Smooth && v.credit.w > 1 && now-v.drain.since >= adapt.DrainEvery && v.link.Wait(now, 0) > drainMuch {
 		v.drain = drain{on: true, since: now}
 	}
 	return !v.drain.on || v.credit.open == 0 || now-v.drain.since > drainPatience
+}
+
+// quiet tells whether a bare ping that is due has nothing before it, or has waited for that long enough. The lock is
+// held.
+func (v *Viewer) quiet(now time.Duration) bool {
+	next := false
+	for _, l := range v.lanes {
+		next = next || len(l.waiting) > 0
+	}
+	if adapt.Quiet(now, v.bareDueAt, v.credit.open, next && v.mayShow(now)) {
+		return true
+	}
+	v.wakeAt(v.bareDueAt + adapt.QuietPatience)
+	return false
 }
 
 // pinged is told the number of a bare ping that goes out. The lock is held.
@@ -47,6 +61,9 @@ func (v *Viewer) mayShow(now time.Duration) bool {
 	}
 	if v.credit.deaf {
 		return true
+	}
+	if v.o.Smooth { // wants every picture: after a stall it has to catch up, faster than the stall let the link look
+		return v.credit.MaySend()
 	}
 	if v.drain.on || !v.credit.MaySend() {
 		return false
@@ -84,6 +101,9 @@ func (v *Viewer) measured(now time.Duration) {
 		v.drain.on = false
 	}
 	v.credit.w = v.link.Window(now, v.rate())
+	if v.o.Smooth {
+		v.credit.w = max(v.credit.w, window)
+	}
 }
 
 // rate is the pictures a second of all streams together. The lock is held.

@@ -144,7 +144,7 @@ func (v *Viewer) next() []byte {
 		return v.closeFrame // nil on a plain connection
 	}
 	now := v.now()
-	if v.format.WebSocket() && (v.bareDue && v.mayPing(now) || v.credit.WantsPing()) {
+	if v.format.WebSocket() && (v.bareDue && v.mayPing(now) && v.quiet(now) || v.credit.WantsPing()) {
 		v.bareDue = false
 		number := v.o.Numbers.Next()
 		v.credit.SentBare(number, now)
@@ -197,6 +197,9 @@ func (v *Viewer) tick() time.Duration {
 	if v.format.WebSocket() {
 		if now >= v.bareAt {
 			v.bareAt = now + barePings
+			if !v.bareDue {
+				v.bareDueAt = now
+			}
 			v.bareDue = true
 		}
 		wait = v.bareAt - now

@@ -90,15 +90,16 @@ type Viewer struct {
 	texts   []text // bound: maxTexts
 	scratch []byte // what is being written, where it is not shared
 
-	credit  credit
-	bareDue bool
-	bareAt  time.Duration
-	due     time.Duration // when there is something to be sent that must not go before; 0: nothing
-	link    adapt.Link
-	drain   drain
-	lowAt   int           // TCP_NOTSENT_LOWAT as it is set, 0: not
-	got     uint64        // bytes that had reached the client's host when a pong was last overdue
-	gotAt   time.Duration // since when it has been so many
+	credit    credit
+	bareDue   bool
+	bareAt    time.Duration
+	bareDueAt time.Duration // since when a bare ping has been due
+	due       time.Duration // when there is something to be sent that must not go before; 0: nothing
+	link      adapt.Link
+	drain     drain
+	lowAt     int           // TCP_NOTSENT_LOWAT as it is set, 0: not
+	got       uint64        // bytes that had reached the client's host when a pong was last overdue
+	gotAt     time.Duration // since when it has been so many
 
 	closing    bool   // nothing but what waits in front of closeFrame goes out
 	closeFrame []byte // nil on a plain connection
