@@ -59,7 +59,7 @@ type Config struct {
 
 	// Attempts in a row that may fail before Run gives up; 0 means for ever.
 	Attempts int
-	// Delay between attempts; 0 means a back-off from 100 ms to 2 s with jitter.
+	// Delay between attempts; 0 means a back-off from 100 ms to 1.6 s with jitter.
 	Delay time.Duration
 	// Silence after which a connection counts as dead; 0 means 6 s. The client asks something every 2 s.
 	Silence time.Duration

@@ -23,7 +23,7 @@ const (
 	protocol  = "framebus.v1"
 	handshake = 5 * time.Second
 	firstWait = 100 * time.Millisecond
-	longWait  = 2 * time.Second
+	longWait  = 1600 * time.Millisecond // so that a gateway that comes back shows video within 2 s
 	// shutOut is the least wait where the gateway said not to come back.
 	shutOut = 10 * time.Second
 	// retryAfter bounds what a gateway may ask for: a full one may have room again soon.
@@ -218,8 +218,8 @@ func (v *Viewer) connect(ctx context.Context) error {
 	return nil
 }
 
-// backoff is the wait after the n-th failure in a row, n from 0: 100 ms … 2 s, spread so that viewers of a gateway that
-// went away do not come back as one.
+// backoff is the wait after the n-th failure in a row, n from 0: 100 ms … 1.6 s, spread so that viewers of a gateway
+// that went away do not come back as one.
 func backoff(n int) time.Duration {
 	d := min(firstWait<<min(max(n-1, 0), 10), longWait)
 	return min(d*3/4+rand.N(d/2+1), longWait)

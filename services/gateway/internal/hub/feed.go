@@ -91,15 +91,17 @@ func (f *feed) take(a arrival) {
 		return
 	}
 	received := f.h.start.Add(a.at.Sub(f.h.start))
-	// From its capture on, by the owner's clock: those of the encoders may differ from each other.
-	delay := time.Duration(received.UnixMicro()-head.CapturedUs) * time.Microsecond
-	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, a.at.Sub(f.h.start)) {
+	// From its capture on, by the owner's clock: those of the encoders may differ from each other. Until now, not until
+	// it came: where this process was frozen in between, it is as stale as any other that lay somewhere.
+	now := f.h.Now()
+	delay := time.Duration(now.UnixMicro()-head.CapturedUs) * time.Microsecond
+	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, now.Sub(f.h.start)) {
 		f.h.meters.picture(stale)
 		return
 	}
 	head.Channel = f.stream.channel
 	head.SetHop(frame.Received, received)
-	head.SetHop(frame.Handed, f.h.Now())
+	head.SetHop(frame.Handed, now)
 	p := picture.New(head, f.h.numbers.Next(), jpeg)
 	for _, seat := range f.stream.watched() {
 		if seat.takes(f.rung) {

@@ -643,7 +643,7 @@ func modules(t *testing.T, ctx context.Context) {
 	var waits []float64
 	b.eval(`import('/connection.js').then(({ backoff }) =>
 		[1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`, &waits)
-	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1200, 2000, 1200, 2000, 1200, 2000}, waits, 0.001)
+	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1050, 1750, 1050, 1750, 1050, 1750}, waits, 0.001)
 
 	// A canvas that is slow shows the first picture and the newest of those that came meanwhile, nothing in between.
 	var shown []int

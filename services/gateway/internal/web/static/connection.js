@@ -5,7 +5,7 @@ import { ClockSync, nowMs, nowUs } from './clock.js';
 
 const PROTOCOL = 'framebus.v1';
 const FIRST_WAIT_MS = 200;
-const LONGEST_WAIT_MS = 1600; // times a jitter of up to 1.25: never above 2 s
+const LONGEST_WAIT_MS = 1400; // times a jitter of up to 1.25: a gateway that is back shows video within 2 s
 const SHUT_OUT_WAIT_MS = 10000; // where the gateway said not to come back
 const DIAL_MS = 6000;
 const SILENCE_MS = 6000; // stats come once a second, so this is a dead connection
