@@ -96,7 +96,7 @@ func wrongAfter(acc account) string {
 func TestTwoEncodersShareTheFrames(t *testing.T) {
 	p := startPair(t)
 	steadily(t, func() string {
-		if share := p.share(5 * time.Second); share < .2 || share > .8 {
+		if share := p.share(4 * time.Second); share < .2 || share > .8 {
 			return fmt.Sprintf("the second encoder got %.0f %% of the frames", 100*share)
 		}
 		return ""

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,35 @@ func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
 			stayConnected(t, ws)
 		})
 	}
+}
+
+func TestAnOwnerThatWasFrozenStandsByWhenItIsBack(t *testing.T) {
+	s := start(t, options{capture: []string{"--instance", "frozen"}})
+	ws := watchers(t, 1, client.Config{URL: s.ws("")})
+	other := s.startCapture("--instance", "other")
+	other.waitPrinted("standing by")
+	ws[0].waitFrames(60)
+	frozen := time.Now()
+	s.capture.signal(syscall.SIGSTOP)
+	taken := ws[0].newEpochAfter(frozen)
+	<-time.After(time.Second)
+	back := time.Now()
+	s.capture.signal(syscall.SIGCONT)
+	s.capture.waitPrinted("standing by")
+	standsBy := time.Since(back)
+	ws[0].waitFrames(60)
+	acc := ws[0].between(taken, time.Now())
+	t.Logf("taken over after %v, stands by after %v; since then %.2f fps, %d lost", taken.Sub(frozen), standsBy, acc.fps,
+		acc.lost)
+	require.Less(t, standsBy, time.Second)
+	require.Zero(t, acc.backward, "the viewer saw both owners in turns")
+	for _, p := range ws[0].pictures() {
+		if p.at.After(taken) {
+			require.GreaterOrEqual(t, p.epoch, uint64(frozen.UnixMicro()), "the frozen owner's picture was shown")
+		}
+	}
+	s.waitOwner("other")
+	stayConnected(t, ws)
 }
 
 // newEpochAfter waits for a picture of an owner that began after t and returns when it came.

@@ -142,9 +142,23 @@ func TestAGatewayThatIsRestartedIsBackWithinTwoSeconds(t *testing.T) {
 	ws := watchers(t, 3, client.Config{URL: s.ws("stream=cam0")})
 	recovers(t, ws, func() time.Time {
 		s.gateway.stop()
+		<-time.After(4 * time.Second) // the longest back-off is reached by then
 		s.gateway = s.startGateway(s.addr)
 		return time.Now()
 	}, (*watcher).firstAfter)
+}
+
+func TestAGatewayThatFreezesShowsNothingStale(t *testing.T) {
+	s := start(t, options{})
+	ws := watchers(t, 3, client.Config{URL: s.ws("")})
+	recovers(t, ws, func() time.Time { // what the bus kept for it comes at once
+		s.gateway.signal(syscall.SIGSTOP)
+		<-time.After(4 * time.Second)
+		back := time.Now()
+		s.gateway.signal(syscall.SIGCONT)
+		return back
+	}, (*watcher).firstAfter)
+	stayConnected(t, ws)
 }
 
 func TestASourceThatComesBackIsBackWithinTwoSeconds(t *testing.T) {
