@@ -103,3 +103,53 @@ run test || fail "a second run needs something"
 [ ! -s "$top/out" ] || fail "a second run is not silent"
 if grep -q '^apt-get' "$top/calls"; then fail "a second run calls apt-get"; fi
 passed "has nothing to do the second time"
+
+# --- tools: of modules that `go install` refuses, too -------------------------------------------------------------
+# module NAME: makes v1.0.0 of example.test/NAME from the folder $top/NAME, for a real Go.
+module() {
+  python3 - "$top" "$1" <<'END'
+import os, shutil, sys, zipfile
+top, name = sys.argv[1:]
+to = f"{top}/proxy/example.test/{name}/@v"
+os.makedirs(to)
+with zipfile.ZipFile(f"{to}/v1.0.0.zip", "w") as z:
+    for dir, _, files in os.walk(f"{top}/{name}"):
+        for f in files:
+            path = os.path.join(dir, f)
+            z.write(path, f"example.test/{name}@v1.0.0/{os.path.relpath(path, f'{top}/{name}')}")
+shutil.copy(f"{top}/{name}/go.mod", f"{to}/v1.0.0.mod")
+open(f"{to}/v1.0.0.info", "w").write('{"Version":"v1.0.0"}')
+open(f"{to}/list", "w").write("v1.0.0\n")
+END
+}
+mkdir -p "$top/whole/cmd/one" "$top/part"
+printf 'module example.test/part\n\ngo 1.20\n' >"$top/part/go.mod"
+printf 'package part\n\nconst Word = "the part"\n' >"$top/part/part.go"
+printf 'module example.test/whole\n\ngo 1.20\n\nrequire example.test/part v1.0.0\n%s\n' \
+  'replace example.test/part => ./part' >"$top/whole/go.mod"
+: >"$top/whole/go.sum"
+printf 'package main\n\nimport "example.test/part"\n\nfunc main() { print(part.Word, tag) }\n' >"$top/whole/cmd/one/main.go"
+printf '//go:build lean\n\npackage main\n\nconst tag = ", lean"\n' >"$top/whole/cmd/one/lean.go"
+module part
+module whole
+cat >>"$setup/versions.sh" <<'END'
+module_tools='
+one several v1.0.0 example.test/whole cmd/one lean example.test/part=example.test/part@v1.0.0
+'
+END
+tool() {
+  FRAMEBUS_TOOLS=$top/tools GOPROXY=file://$top/proxy GONOSUMDB='*' GOMODCACHE=$top/mod GOFLAGS= \
+    "$setup/tool.sh" "$@" 2>"$top/out"
+}
+mkdir "$top/tools"
+path=$(tool one) || fail "does not build a tool of a module with replace directives"
+[ "$path" = "$top/tools/several@v1.0.0/one" ] || fail "builds it elsewhere: $path"
+[ "$("$path" 2>&1)" = 'the part, lean' ] || fail "not built as it was asked for: $("$path" 2>&1)"
+[ "$(cd "$top/tools" && find . -type f ! -name '.*.lock')" = ./several@v1.0.0/one ] || fail "leaves something behind"
+: >"$top/out"
+GOPROXY=off tool one >/dev/null || fail "a second call needs something"
+[ ! -s "$top/out" ] || fail "a second call is not silent"
+if tool two; then fail "knows a tool that is not pinned"; fi
+grep -q 'one of: .*nats-server .*one' "$top/out" || fail "does not say which tools there are"
+chmod -R u+w "$top/mod"
+passed "builds a tool of a module with replace directives, once"

@@ -11,21 +11,45 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
 
 name=${1:-}
-read -r version package < <(awk -v n="$name" '$1 == n {print $2, $3}' <<<"$tools") || {
-  echo "usage: $0 NAME, one of: $(awk 'NF {printf "%s ", $1}' <<<"$tools")" >&2
+if read -r version package < <(awk -v n="$name" '$1 == n {print $2, $3}' <<<"$tools"); then
+  folder=$name module=
+elif ! read -r folder version module package tags replaces < <(awk -v n="$name" '$1 == n {$1 = ""; print}' <<<"$module_tools"); then
+  echo "usage: $0 NAME, one of: $(awk 'NF {printf "%s ", $1}' <<<"$tools$module_tools")" >&2
   exit 2
+fi
+
+# Builds in the folder $1 what `go install` can make by itself.
+install_plain() { GOBIN=$1 go install -trimpath "$package@$version"; }
+
+# For a module with replace directives. A module of our own takes over its go.mod and go.sum, so that what is built is
+# what its authors pinned, and asks for it at its version.
+install_of_module() {
+  local from replace
+  from=$(go mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
+  mkdir "$1/module"
+  cd "$1/module"
+  cp "$from/go.mod" "$from/go.sum" .
+  chmod u+w go.mod go.sum
+  go mod edit -module="tools/$name" -require="$module@$version"
+  for replace in $replaces; do go mod edit -replace="$replace"; done
+  go build -mod=mod -trimpath -tags "${tags#-}" -o "$1/$name" "$module/$package"
 }
-dir=$FRAMEBUS_TOOLS/$name@$version
+
+dir=$FRAMEBUS_TOOLS/$folder@$version
 if [ ! -x "$dir/$name" ]; then
   mkdir -p "$FRAMEBUS_TOOLS"
   # macOS has no flock; there, two builds at once cost time and nothing else, because each moves a whole file in place.
-  exec 9>"$FRAMEBUS_TOOLS/.$name.lock"
+  exec 9>"$FRAMEBUS_TOOLS/.$folder.lock"
   if command -v flock >/dev/null; then flock 9; fi
   if [ ! -x "$dir/$name" ]; then
-    echo "building $name $version, once" >&2
+    echo "building $name $version, once${module:+; this takes some minutes}" >&2
     tmp=$(mktemp -d "$FRAMEBUS_TOOLS/.$name.XXXXXX")
     trap 'rm -rf "$tmp"' EXIT
-    (cd / && GOFLAGS='' GOWORK=off CGO_ENABLED=0 GOBIN=$tmp go install -trimpath "$package@$version") 9>&- >&2
+    (
+      cd /
+      export GOFLAGS='' GOWORK=off CGO_ENABLED=0
+      if [ -z "$module" ]; then install_plain "$tmp"; else install_of_module "$tmp"; fi
+    ) 9>&- >&2
     mkdir -p "$dir"
     mv "$tmp/$name" "$dir/$name"
   fi

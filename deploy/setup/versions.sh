@@ -14,3 +14,16 @@ buf           v1.75.0 github.com/bufbuild/buf/cmd/buf
 golangci-lint v2.15.0 github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 nats-server   v2.15.2 github.com/nats-io/nats-server/v2
 '
+
+# Tools of modules that `go install` refuses, because their go.mod has replace directives: NAME FOLDER VERSION MODULE
+# PACKAGE TAGS [REPLACE…]. FOLDER@VERSION is where several tools of one module lie together; `-` means no tags. A module
+# that replaces a part of itself by a relative path needs that part's own version here, as OLD=NEW.
+#
+# Prometheus finds what it scrapes by static lists and by DNS; without its other two dozen ways it builds in half the
+# time. Nothing that `make run` or `make test` needs waits for any of these.
+module_tools='
+jaeger     jaeger     v1.76.0  github.com/jaegertracing/jaeger   cmd/jaeger     -
+prometheus prometheus v0.315.0 github.com/prometheus/prometheus  cmd/prometheus remove_all_sd,enable_dns_sd
+promtool   prometheus v0.315.0 github.com/prometheus/prometheus  cmd/promtool   remove_all_sd,enable_dns_sd
+pyroscope  pyroscope  v1.12.0  github.com/grafana/pyroscope      cmd/pyroscope  - github.com/grafana/pyroscope/api=github.com/grafana/pyroscope/api@v1.2.0
+'
