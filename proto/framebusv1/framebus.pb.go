@@ -509,11 +509,13 @@ type StreamStatus struct {
 	Height uint32  `protobuf:"varint,7,opt,name=height,proto3" json:"height,omitempty"`
 	Fps    float64 `protobuf:"fixed64,8,opt,name=fps,proto3" json:"fps,omitempty"`
 	// Zero while standing by.
-	Epoch         uint64         `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Sequence      uint64         `protobuf:"varint,10,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Book          *Book          `protobuf:"bytes,11,opt,name=book,proto3" json:"book,omitempty"`
-	Readers       []*ReaderEcho  `protobuf:"bytes,12,rep,name=readers,proto3" json:"readers,omitempty"`
-	Clocks        []*ClockOffset `protobuf:"bytes,13,rep,name=clocks,proto3" json:"clocks,omitempty"`
+	Epoch    uint64         `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Sequence uint64         `protobuf:"varint,10,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Book     *Book          `protobuf:"bytes,11,opt,name=book,proto3" json:"book,omitempty"`
+	Readers  []*ReaderEcho  `protobuf:"bytes,12,rep,name=readers,proto3" json:"readers,omitempty"`
+	Clocks   []*ClockOffset `protobuf:"bytes,13,rep,name=clocks,proto3" json:"clocks,omitempty"`
+	// This owner's epochs that are over, newest first: the last four.
+	Ended         []*EndedEpoch `protobuf:"bytes,14,rep,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,24 +641,103 @@ func (x *StreamStatus) GetClocks() []*ClockOffset {
 	return nil
 }
 
+func (x *StreamStatus) GetEnded() []*EndedEpoch {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+// EndedEpoch is an epoch that its owner has ended. Its book goes on until it is closed.
+type EndedEpoch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Book          *Book                  `protobuf:"bytes,3,opt,name=book,proto3" json:"book,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndedEpoch) Reset() {
+	*x = EndedEpoch{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndedEpoch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndedEpoch) ProtoMessage() {}
+
+func (x *EndedEpoch) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndedEpoch.ProtoReflect.Descriptor instead.
+func (*EndedEpoch) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EndedEpoch) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *EndedEpoch) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *EndedEpoch) GetBook() *Book {
+	if x != nil {
+		return x.Book
+	}
+	return nil
+}
+
 // Book is the origin's account of one epoch. captured = published + unwanted + Σ dropped;
 // published = Σ done + unanswered + open.
 type Book struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Captured      uint64                 `protobuf:"varint,1,opt,name=captured,proto3" json:"captured,omitempty"`
-	Published     uint64                 `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
-	Unwanted      uint64                 `protobuf:"varint,3,opt,name=unwanted,proto3" json:"unwanted,omitempty"`
-	Dropped       map[string]uint64      `protobuf:"bytes,4,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Done          map[string]uint64      `protobuf:"bytes,5,rep,name=done,proto3" json:"done,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	Unanswered    uint64                 `protobuf:"varint,6,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
-	Open          uint64                 `protobuf:"varint,7,opt,name=open,proto3" json:"open,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Captured   uint64                 `protobuf:"varint,1,opt,name=captured,proto3" json:"captured,omitempty"`
+	Published  uint64                 `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
+	Unwanted   uint64                 `protobuf:"varint,3,opt,name=unwanted,proto3" json:"unwanted,omitempty"`
+	Dropped    map[string]uint64      `protobuf:"bytes,4,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Done       map[string]uint64      `protobuf:"bytes,5,rep,name=done,proto3" json:"done,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Unanswered uint64                 `protobuf:"varint,6,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	Open       uint64                 `protobuf:"varint,7,opt,name=open,proto3" json:"open,omitempty"`
+	// What published comes to by encoder: 32 of them, the others together without a name.
+	Encoders []*EncoderShare `protobuf:"bytes,8,rep,name=encoders,proto3" json:"encoders,omitempty"`
+	// Frames that became a JPEG, by rung: [full, half, quarter].
+	Encoded []uint64 `protobuf:"varint,9,rep,packed,name=encoded,proto3" json:"encoded,omitempty"`
+	// Of done, the frames whose Done was lost and that a gateway vouches for.
+	Vouched uint64 `protobuf:"varint,10,opt,name=vouched,proto3" json:"vouched,omitempty"`
+	// Up to this sequence each frame has its last fate, and so many of them became a JPEG, by rung.
+	Settled        uint64   `protobuf:"varint,11,opt,name=settled,proto3" json:"settled,omitempty"`
+	SettledEncoded []uint64 `protobuf:"varint,12,rep,packed,name=settled_encoded,json=settledEncoded,proto3" json:"settled_encoded,omitempty"`
+	// No frame of the epoch is to come, and none changes its fate any more.
+	Closed        bool `protobuf:"varint,13,opt,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Book) Reset() {
 	*x = Book{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +749,7 @@ func (x *Book) String() string {
 func (*Book) ProtoMessage() {}
 
 func (x *Book) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +762,7 @@ func (x *Book) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Book.ProtoReflect.Descriptor instead.
 func (*Book) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{3}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Book) GetCaptured() uint64 {
@@ -733,6 +814,117 @@ func (x *Book) GetOpen() uint64 {
 	return 0
 }
 
+func (x *Book) GetEncoders() []*EncoderShare {
+	if x != nil {
+		return x.Encoders
+	}
+	return nil
+}
+
+func (x *Book) GetEncoded() []uint64 {
+	if x != nil {
+		return x.Encoded
+	}
+	return nil
+}
+
+func (x *Book) GetVouched() uint64 {
+	if x != nil {
+		return x.Vouched
+	}
+	return 0
+}
+
+func (x *Book) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
+func (x *Book) GetSettledEncoded() []uint64 {
+	if x != nil {
+		return x.SettledEncoded
+	}
+	return nil
+}
+
+func (x *Book) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+// EncoderShare is what one encoder got of an epoch: Σ done + unanswered + open.
+type EncoderShare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Encoder       string                 `protobuf:"bytes,1,opt,name=encoder,proto3" json:"encoder,omitempty"`
+	Done          map[string]uint64      `protobuf:"bytes,2,rep,name=done,proto3" json:"done,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Unanswered    uint64                 `protobuf:"varint,3,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	Open          uint64                 `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncoderShare) Reset() {
+	*x = EncoderShare{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncoderShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncoderShare) ProtoMessage() {}
+
+func (x *EncoderShare) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncoderShare.ProtoReflect.Descriptor instead.
+func (*EncoderShare) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EncoderShare) GetEncoder() string {
+	if x != nil {
+		return x.Encoder
+	}
+	return ""
+}
+
+func (x *EncoderShare) GetDone() map[string]uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+func (x *EncoderShare) GetUnanswered() uint64 {
+	if x != nil {
+		return x.Unanswered
+	}
+	return 0
+}
+
+func (x *EncoderShare) GetOpen() uint64 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
 // ReaderEcho returns a reader's newest Feedback time, so that it can tell its clock from the owner's.
 type ReaderEcho struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -745,7 +937,7 @@ type ReaderEcho struct {
 
 func (x *ReaderEcho) Reset() {
 	*x = ReaderEcho{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +949,7 @@ func (x *ReaderEcho) String() string {
 func (*ReaderEcho) ProtoMessage() {}
 
 func (x *ReaderEcho) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +962,7 @@ func (x *ReaderEcho) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderEcho.ProtoReflect.Descriptor instead.
 func (*ReaderEcho) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{4}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReaderEcho) GetReader() string {
@@ -806,7 +998,7 @@ type ClockOffset struct {
 
 func (x *ClockOffset) Reset() {
 	*x = ClockOffset{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1010,7 @@ func (x *ClockOffset) String() string {
 func (*ClockOffset) ProtoMessage() {}
 
 func (x *ClockOffset) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1023,7 @@ func (x *ClockOffset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockOffset.ProtoReflect.Descriptor instead.
 func (*ClockOffset) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{5}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ClockOffset) GetInstance() string {
@@ -866,7 +1058,7 @@ type EncoderStatus struct {
 
 func (x *EncoderStatus) Reset() {
 	*x = EncoderStatus{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1070,7 @@ func (x *EncoderStatus) String() string {
 func (*EncoderStatus) ProtoMessage() {}
 
 func (x *EncoderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1083,7 @@ func (x *EncoderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderStatus.ProtoReflect.Descriptor instead.
 func (*EncoderStatus) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{6}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EncoderStatus) GetWorkers() uint32 {
@@ -916,16 +1108,20 @@ func (x *EncoderStatus) GetQualityMin() uint32 {
 }
 
 type GatewayStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Viewers       uint32                 `protobuf:"varint,1,opt,name=viewers,proto3" json:"viewers,omitempty"`
-	MaxViewers    uint32                 `protobuf:"varint,2,opt,name=max_viewers,json=maxViewers,proto3" json:"max_viewers,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Viewers    uint32                 `protobuf:"varint,1,opt,name=viewers,proto3" json:"viewers,omitempty"`
+	MaxViewers uint32                 `protobuf:"varint,2,opt,name=max_viewers,json=maxViewers,proto3" json:"max_viewers,omitempty"`
+	// What it watches or has watched: the last epochs, 256 at most.
+	Ledger []*WatchedEpoch `protobuf:"bytes,3,rep,name=ledger,proto3" json:"ledger,omitempty"`
+	// Messages in place of pictures that nothing could be read from.
+	Unreadable    uint64 `protobuf:"varint,4,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1133,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1146,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{7}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GatewayStatus) GetViewers() uint32 {
@@ -963,6 +1159,339 @@ func (x *GatewayStatus) GetViewers() uint32 {
 func (x *GatewayStatus) GetMaxViewers() uint32 {
 	if x != nil {
 		return x.MaxViewers
+	}
+	return 0
+}
+
+func (x *GatewayStatus) GetLedger() []*WatchedEpoch {
+	if x != nil {
+		return x.Ledger
+	}
+	return nil
+}
+
+func (x *GatewayStatus) GetUnreadable() uint64 {
+	if x != nil {
+		return x.Unreadable
+	}
+	return 0
+}
+
+// WatchedEpoch is a gateway's account of one epoch of a stream.
+type WatchedEpoch struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Stream string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Epoch  uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The owner's settled sequence that the rungs' encoded, received, lost and unbooked stand at.
+	Settled uint64         `protobuf:"varint,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	Rungs   []*WatchedRung `protobuf:"bytes,4,rep,name=rungs,proto3" json:"rungs,omitempty"`
+	// Pictures that came with no Done after a second: 64 at most, told until the owner has settled them.
+	Undone []*UndoneFrame `protobuf:"bytes,5,rep,name=undone,proto3" json:"undone,omitempty"`
+	// Compared with the owner's last word about this epoch.
+	Closed        bool `protobuf:"varint,6,opt,name=closed,proto3" json:"closed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchedEpoch) Reset() {
+	*x = WatchedEpoch{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchedEpoch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchedEpoch) ProtoMessage() {}
+
+func (x *WatchedEpoch) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchedEpoch.ProtoReflect.Descriptor instead.
+func (*WatchedEpoch) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchedEpoch) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *WatchedEpoch) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *WatchedEpoch) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
+func (x *WatchedEpoch) GetRungs() []*WatchedRung {
+	if x != nil {
+		return x.Rungs
+	}
+	return nil
+}
+
+func (x *WatchedEpoch) GetUndone() []*UndoneFrame {
+	if x != nil {
+		return x.Undone
+	}
+	return nil
+}
+
+func (x *WatchedEpoch) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+type UndoneFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Rungs         []Rung                 `protobuf:"varint,2,rep,packed,name=rungs,proto3,enum=framebus.v1.Rung" json:"rungs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoneFrame) Reset() {
+	*x = UndoneFrame{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoneFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoneFrame) ProtoMessage() {}
+
+func (x *UndoneFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoneFrame.ProtoReflect.Descriptor instead.
+func (*UndoneFrame) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UndoneFrame) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *UndoneFrame) GetRungs() []Rung {
+	if x != nil {
+		return x.Rungs
+	}
+	return nil
+}
+
+// WatchedRung has three lines that add up, each counted on its own.
+type WatchedRung struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rung  Rung                   `protobuf:"varint,1,opt,name=rung,proto3,enum=framebus.v1.Rung" json:"rung,omitempty"`
+	// From the encoders to here, up to settled: encoded + unbooked = received + lost. Encoded is by the owner's book where
+	// this gateway listened throughout, else by Done.
+	Encoded  uint64 `protobuf:"varint,2,opt,name=encoded,proto3" json:"encoded,omitempty"`
+	Received uint64 `protobuf:"varint,3,opt,name=received,proto3" json:"received,omitempty"`
+	Lost     uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Received though the owner's book has it as not encoded, its Done being lost and the word of it too late.
+	Unbooked uint64 `protobuf:"varint,5,opt,name=unbooked,proto3" json:"unbooked,omitempty"`
+	// In the gateway, until now: arrived = taken + superseded + stale + malformed + queued.
+	Arrived    uint64 `protobuf:"varint,6,opt,name=arrived,proto3" json:"arrived,omitempty"`
+	Taken      uint64 `protobuf:"varint,7,opt,name=taken,proto3" json:"taken,omitempty"`
+	Superseded uint64 `protobuf:"varint,8,opt,name=superseded,proto3" json:"superseded,omitempty"`
+	Stale      uint64 `protobuf:"varint,9,opt,name=stale,proto3" json:"stale,omitempty"`
+	Malformed  uint64 `protobuf:"varint,10,opt,name=malformed,proto3" json:"malformed,omitempty"`
+	Queued     uint64 `protobuf:"varint,11,opt,name=queued,proto3" json:"queued,omitempty"`
+	// Of arrived, those that came when their line of the book was closed, and those that came twice.
+	Overdue   uint64 `protobuf:"varint,12,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	Duplicate uint64 `protobuf:"varint,13,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	// To the viewers, until now: offered = delivered + Σ skipped + in_flight. A picture counts once for each viewer.
+	Offered       uint64            `protobuf:"varint,14,opt,name=offered,proto3" json:"offered,omitempty"`
+	Delivered     uint64            `protobuf:"varint,15,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Skipped       map[string]uint64 `protobuf:"bytes,16,rep,name=skipped,proto3" json:"skipped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	InFlight      uint64            `protobuf:"varint,17,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchedRung) Reset() {
+	*x = WatchedRung{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchedRung) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchedRung) ProtoMessage() {}
+
+func (x *WatchedRung) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchedRung.ProtoReflect.Descriptor instead.
+func (*WatchedRung) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchedRung) GetRung() Rung {
+	if x != nil {
+		return x.Rung
+	}
+	return Rung_RUNG_FULL
+}
+
+func (x *WatchedRung) GetEncoded() uint64 {
+	if x != nil {
+		return x.Encoded
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetUnbooked() uint64 {
+	if x != nil {
+		return x.Unbooked
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetArrived() uint64 {
+	if x != nil {
+		return x.Arrived
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetTaken() uint64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetSuperseded() uint64 {
+	if x != nil {
+		return x.Superseded
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetStale() uint64 {
+	if x != nil {
+		return x.Stale
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetMalformed() uint64 {
+	if x != nil {
+		return x.Malformed
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetQueued() uint64 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetOverdue() uint64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetDuplicate() uint64 {
+	if x != nil {
+		return x.Duplicate
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetOffered() uint64 {
+	if x != nil {
+		return x.Offered
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *WatchedRung) GetSkipped() map[string]uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return nil
+}
+
+func (x *WatchedRung) GetInFlight() uint64 {
+	if x != nil {
+		return x.InFlight
 	}
 	return 0
 }
@@ -985,7 +1514,7 @@ type Feedback struct {
 
 func (x *Feedback) Reset() {
 	*x = Feedback{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1526,7 @@ func (x *Feedback) String() string {
 func (*Feedback) ProtoMessage() {}
 
 func (x *Feedback) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1539,7 @@ func (x *Feedback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feedback.ProtoReflect.Descriptor instead.
 func (*Feedback) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{8}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Feedback) GetReader() string {
@@ -1079,7 +1608,7 @@ type RungDemand struct {
 
 func (x *RungDemand) Reset() {
 	*x = RungDemand{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1620,7 @@ func (x *RungDemand) String() string {
 func (*RungDemand) ProtoMessage() {}
 
 func (x *RungDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1633,7 @@ func (x *RungDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RungDemand.ProtoReflect.Descriptor instead.
 func (*RungDemand) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{9}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RungDemand) GetRung() Rung {
@@ -1158,7 +1687,7 @@ type RawDemand struct {
 
 func (x *RawDemand) Reset() {
 	*x = RawDemand{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1699,7 @@ func (x *RawDemand) String() string {
 func (*RawDemand) ProtoMessage() {}
 
 func (x *RawDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1712,7 @@ func (x *RawDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawDemand.ProtoReflect.Descriptor instead.
 func (*RawDemand) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{10}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RawDemand) GetMaxFps() float64 {
@@ -1210,7 +1739,7 @@ type ServerMessage struct {
 
 func (x *ServerMessage) Reset() {
 	*x = ServerMessage{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1751,7 @@ func (x *ServerMessage) String() string {
 func (*ServerMessage) ProtoMessage() {}
 
 func (x *ServerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1764,7 @@ func (x *ServerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMessage.ProtoReflect.Descriptor instead.
 func (*ServerMessage) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{11}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ServerMessage) GetMessage() isServerMessage_Message {
@@ -1344,7 +1873,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1885,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1898,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{12}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Hello) GetViewer() string {
@@ -1446,7 +1975,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1987,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +2000,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{13}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Channel) GetChannel() uint32 {
@@ -1509,7 +2038,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +2050,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +2063,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{14}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Stats) GetChannel() uint32 {
@@ -1639,7 +2168,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +2180,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +2193,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{15}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Notice) GetChannel() uint32 {
@@ -1733,7 +2262,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +2274,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +2287,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{16}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Bye) GetReason() string {
@@ -1787,7 +2316,7 @@ type Clock struct {
 
 func (x *Clock) Reset() {
 	*x = Clock{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +2328,7 @@ func (x *Clock) String() string {
 func (*Clock) ProtoMessage() {}
 
 func (x *Clock) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +2341,7 @@ func (x *Clock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Clock.ProtoReflect.Descriptor instead.
 func (*Clock) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{17}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Clock) GetT1Us() int64 {
@@ -1852,7 +2381,7 @@ type ClientMessage struct {
 
 func (x *ClientMessage) Reset() {
 	*x = ClientMessage{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2393,7 @@ func (x *ClientMessage) String() string {
 func (*ClientMessage) ProtoMessage() {}
 
 func (x *ClientMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2406,7 @@ func (x *ClientMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientMessage.ProtoReflect.Descriptor instead.
 func (*ClientMessage) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{18}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClientMessage) GetMessage() isClientMessage_Message {
@@ -1966,7 +2495,7 @@ type Painted struct {
 
 func (x *Painted) Reset() {
 	*x = Painted{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2507,7 @@ func (x *Painted) String() string {
 func (*Painted) ProtoMessage() {}
 
 func (x *Painted) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2520,7 @@ func (x *Painted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Painted.ProtoReflect.Descriptor instead.
 func (*Painted) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{19}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Painted) GetChannel() uint32 {
@@ -2052,7 +2581,7 @@ type Select struct {
 
 func (x *Select) Reset() {
 	*x = Select{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2593,7 @@ func (x *Select) String() string {
 func (*Select) ProtoMessage() {}
 
 func (x *Select) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2606,7 @@ func (x *Select) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Select.ProtoReflect.Descriptor instead.
 func (*Select) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{20}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Select) GetStream() string {
@@ -2132,7 +2661,7 @@ type TraceNext struct {
 
 func (x *TraceNext) Reset() {
 	*x = TraceNext{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2673,7 @@ func (x *TraceNext) String() string {
 func (*TraceNext) ProtoMessage() {}
 
 func (x *TraceNext) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2686,7 @@ func (x *TraceNext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceNext.ProtoReflect.Descriptor instead.
 func (*TraceNext) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{21}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TraceNext) GetStream() string {
@@ -2195,7 +2724,7 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\bdraining\x18\x06 \x01(\bR\bdraining\x123\n" +
 	"\astreams\x18\a \x03(\v2\x19.framebus.v1.StreamStatusR\astreams\x124\n" +
 	"\aencoder\x18\b \x01(\v2\x1a.framebus.v1.EncoderStatusR\aencoder\x124\n" +
-	"\agateway\x18\t \x01(\v2\x1a.framebus.v1.GatewayStatusR\agateway\"\xa8\x03\n" +
+	"\agateway\x18\t \x01(\v2\x1a.framebus.v1.GatewayStatusR\agateway\"\xd7\x03\n" +
 	"\fStreamStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x05owner\x18\x02 \x01(\x0e2\x12.framebus.v1.OwnerR\x05owner\x12.\n" +
@@ -2210,7 +2739,13 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	" \x01(\x04R\bsequence\x12%\n" +
 	"\x04book\x18\v \x01(\v2\x11.framebus.v1.BookR\x04book\x121\n" +
 	"\areaders\x18\f \x03(\v2\x17.framebus.v1.ReaderEchoR\areaders\x120\n" +
-	"\x06clocks\x18\r \x03(\v2\x18.framebus.v1.ClockOffsetR\x06clocks\"\xf0\x02\n" +
+	"\x06clocks\x18\r \x03(\v2\x18.framebus.v1.ClockOffsetR\x06clocks\x12-\n" +
+	"\x05ended\x18\x0e \x03(\v2\x17.framebus.v1.EndedEpochR\x05ended\"e\n" +
+	"\n" +
+	"EndedEpoch\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12%\n" +
+	"\x04book\x18\x03 \x01(\v2\x11.framebus.v1.BookR\x04book\"\xb6\x04\n" +
 	"\x04Book\x12\x1a\n" +
 	"\bcaptured\x18\x01 \x01(\x04R\bcaptured\x12\x1c\n" +
 	"\tpublished\x18\x02 \x01(\x04R\tpublished\x12\x1a\n" +
@@ -2220,10 +2755,27 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\n" +
 	"unanswered\x18\x06 \x01(\x04R\n" +
 	"unanswered\x12\x12\n" +
-	"\x04open\x18\a \x01(\x04R\x04open\x1a:\n" +
+	"\x04open\x18\a \x01(\x04R\x04open\x125\n" +
+	"\bencoders\x18\b \x03(\v2\x19.framebus.v1.EncoderShareR\bencoders\x12\x18\n" +
+	"\aencoded\x18\t \x03(\x04R\aencoded\x12\x18\n" +
+	"\avouched\x18\n" +
+	" \x01(\x04R\avouched\x12\x18\n" +
+	"\asettled\x18\v \x01(\x04R\asettled\x12'\n" +
+	"\x0fsettled_encoded\x18\f \x03(\x04R\x0esettledEncoded\x12\x16\n" +
+	"\x06closed\x18\r \x01(\bR\x06closed\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a7\n" +
+	"\tDoneEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xce\x01\n" +
+	"\fEncoderShare\x12\x18\n" +
+	"\aencoder\x18\x01 \x01(\tR\aencoder\x127\n" +
+	"\x04done\x18\x02 \x03(\v2#.framebus.v1.EncoderShare.DoneEntryR\x04done\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x03 \x01(\x04R\n" +
+	"unanswered\x12\x12\n" +
+	"\x04open\x18\x04 \x01(\x04R\x04open\x1a7\n" +
 	"\tDoneEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"^\n" +
@@ -2241,11 +2793,49 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\aworkers\x18\x01 \x01(\rR\aworkers\x12\x18\n" +
 	"\aquality\x18\x02 \x01(\rR\aquality\x12\x1f\n" +
 	"\vquality_min\x18\x03 \x01(\rR\n" +
-	"qualityMin\"J\n" +
+	"qualityMin\"\x9d\x01\n" +
 	"\rGatewayStatus\x12\x18\n" +
 	"\aviewers\x18\x01 \x01(\rR\aviewers\x12\x1f\n" +
 	"\vmax_viewers\x18\x02 \x01(\rR\n" +
-	"maxViewers\"\xdd\x01\n" +
+	"maxViewers\x121\n" +
+	"\x06ledger\x18\x03 \x03(\v2\x19.framebus.v1.WatchedEpochR\x06ledger\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x04 \x01(\x04R\n" +
+	"unreadable\"\xd0\x01\n" +
+	"\fWatchedEpoch\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x18\n" +
+	"\asettled\x18\x03 \x01(\x04R\asettled\x12.\n" +
+	"\x05rungs\x18\x04 \x03(\v2\x18.framebus.v1.WatchedRungR\x05rungs\x120\n" +
+	"\x06undone\x18\x05 \x03(\v2\x18.framebus.v1.UndoneFrameR\x06undone\x12\x16\n" +
+	"\x06closed\x18\x06 \x01(\bR\x06closed\"R\n" +
+	"\vUndoneFrame\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12'\n" +
+	"\x05rungs\x18\x02 \x03(\x0e2\x11.framebus.v1.RungR\x05rungs\"\xc0\x04\n" +
+	"\vWatchedRung\x12%\n" +
+	"\x04rung\x18\x01 \x01(\x0e2\x11.framebus.v1.RungR\x04rung\x12\x18\n" +
+	"\aencoded\x18\x02 \x01(\x04R\aencoded\x12\x1a\n" +
+	"\breceived\x18\x03 \x01(\x04R\breceived\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\x12\x1a\n" +
+	"\bunbooked\x18\x05 \x01(\x04R\bunbooked\x12\x18\n" +
+	"\aarrived\x18\x06 \x01(\x04R\aarrived\x12\x14\n" +
+	"\x05taken\x18\a \x01(\x04R\x05taken\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\b \x01(\x04R\n" +
+	"superseded\x12\x14\n" +
+	"\x05stale\x18\t \x01(\x04R\x05stale\x12\x1c\n" +
+	"\tmalformed\x18\n" +
+	" \x01(\x04R\tmalformed\x12\x16\n" +
+	"\x06queued\x18\v \x01(\x04R\x06queued\x12\x18\n" +
+	"\aoverdue\x18\f \x01(\x04R\aoverdue\x12\x1c\n" +
+	"\tduplicate\x18\r \x01(\x04R\tduplicate\x12\x18\n" +
+	"\aoffered\x18\x0e \x01(\x04R\aoffered\x12\x1c\n" +
+	"\tdelivered\x18\x0f \x01(\x04R\tdelivered\x12?\n" +
+	"\askipped\x18\x10 \x03(\v2%.framebus.v1.WatchedRung.SkippedEntryR\askipped\x12\x1b\n" +
+	"\tin_flight\x18\x11 \x01(\x04R\binFlight\x1a:\n" +
+	"\fSkippedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xdd\x01\n" +
 	"\bFeedback\x12\x16\n" +
 	"\x06reader\x18\x01 \x01(\tR\x06reader\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x16\n" +
@@ -2381,7 +2971,7 @@ func file_framebus_v1_framebus_proto_rawDescGZIP() []byte {
 }
 
 var file_framebus_v1_framebus_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_framebus_v1_framebus_proto_goTypes = []any{
 	(Rung)(0),             // 0: framebus.v1.Rung
 	(Owner)(0),            // 1: framebus.v1.Owner
@@ -2390,67 +2980,84 @@ var file_framebus_v1_framebus_proto_goTypes = []any{
 	(*Done)(nil),          // 4: framebus.v1.Done
 	(*Status)(nil),        // 5: framebus.v1.Status
 	(*StreamStatus)(nil),  // 6: framebus.v1.StreamStatus
-	(*Book)(nil),          // 7: framebus.v1.Book
-	(*ReaderEcho)(nil),    // 8: framebus.v1.ReaderEcho
-	(*ClockOffset)(nil),   // 9: framebus.v1.ClockOffset
-	(*EncoderStatus)(nil), // 10: framebus.v1.EncoderStatus
-	(*GatewayStatus)(nil), // 11: framebus.v1.GatewayStatus
-	(*Feedback)(nil),      // 12: framebus.v1.Feedback
-	(*RungDemand)(nil),    // 13: framebus.v1.RungDemand
-	(*RawDemand)(nil),     // 14: framebus.v1.RawDemand
-	(*ServerMessage)(nil), // 15: framebus.v1.ServerMessage
-	(*Hello)(nil),         // 16: framebus.v1.Hello
-	(*Channel)(nil),       // 17: framebus.v1.Channel
-	(*Stats)(nil),         // 18: framebus.v1.Stats
-	(*Notice)(nil),        // 19: framebus.v1.Notice
-	(*Bye)(nil),           // 20: framebus.v1.Bye
-	(*Clock)(nil),         // 21: framebus.v1.Clock
-	(*ClientMessage)(nil), // 22: framebus.v1.ClientMessage
-	(*Painted)(nil),       // 23: framebus.v1.Painted
-	(*Select)(nil),        // 24: framebus.v1.Select
-	(*TraceNext)(nil),     // 25: framebus.v1.TraceNext
-	nil,                   // 26: framebus.v1.Book.DroppedEntry
-	nil,                   // 27: framebus.v1.Book.DoneEntry
-	nil,                   // 28: framebus.v1.Stats.SkippedEntry
+	(*EndedEpoch)(nil),    // 7: framebus.v1.EndedEpoch
+	(*Book)(nil),          // 8: framebus.v1.Book
+	(*EncoderShare)(nil),  // 9: framebus.v1.EncoderShare
+	(*ReaderEcho)(nil),    // 10: framebus.v1.ReaderEcho
+	(*ClockOffset)(nil),   // 11: framebus.v1.ClockOffset
+	(*EncoderStatus)(nil), // 12: framebus.v1.EncoderStatus
+	(*GatewayStatus)(nil), // 13: framebus.v1.GatewayStatus
+	(*WatchedEpoch)(nil),  // 14: framebus.v1.WatchedEpoch
+	(*UndoneFrame)(nil),   // 15: framebus.v1.UndoneFrame
+	(*WatchedRung)(nil),   // 16: framebus.v1.WatchedRung
+	(*Feedback)(nil),      // 17: framebus.v1.Feedback
+	(*RungDemand)(nil),    // 18: framebus.v1.RungDemand
+	(*RawDemand)(nil),     // 19: framebus.v1.RawDemand
+	(*ServerMessage)(nil), // 20: framebus.v1.ServerMessage
+	(*Hello)(nil),         // 21: framebus.v1.Hello
+	(*Channel)(nil),       // 22: framebus.v1.Channel
+	(*Stats)(nil),         // 23: framebus.v1.Stats
+	(*Notice)(nil),        // 24: framebus.v1.Notice
+	(*Bye)(nil),           // 25: framebus.v1.Bye
+	(*Clock)(nil),         // 26: framebus.v1.Clock
+	(*ClientMessage)(nil), // 27: framebus.v1.ClientMessage
+	(*Painted)(nil),       // 28: framebus.v1.Painted
+	(*Select)(nil),        // 29: framebus.v1.Select
+	(*TraceNext)(nil),     // 30: framebus.v1.TraceNext
+	nil,                   // 31: framebus.v1.Book.DroppedEntry
+	nil,                   // 32: framebus.v1.Book.DoneEntry
+	nil,                   // 33: framebus.v1.EncoderShare.DoneEntry
+	nil,                   // 34: framebus.v1.WatchedRung.SkippedEntry
+	nil,                   // 35: framebus.v1.Stats.SkippedEntry
 }
 var file_framebus_v1_framebus_proto_depIdxs = []int32{
 	2,  // 0: framebus.v1.Done.fate:type_name -> framebus.v1.Fate
 	0,  // 1: framebus.v1.Done.rungs:type_name -> framebus.v1.Rung
 	6,  // 2: framebus.v1.Status.streams:type_name -> framebus.v1.StreamStatus
-	10, // 3: framebus.v1.Status.encoder:type_name -> framebus.v1.EncoderStatus
-	11, // 4: framebus.v1.Status.gateway:type_name -> framebus.v1.GatewayStatus
+	12, // 3: framebus.v1.Status.encoder:type_name -> framebus.v1.EncoderStatus
+	13, // 4: framebus.v1.Status.gateway:type_name -> framebus.v1.GatewayStatus
 	1,  // 5: framebus.v1.StreamStatus.owner:type_name -> framebus.v1.Owner
 	3,  // 6: framebus.v1.StreamStatus.state:type_name -> framebus.v1.StreamState
-	7,  // 7: framebus.v1.StreamStatus.book:type_name -> framebus.v1.Book
-	8,  // 8: framebus.v1.StreamStatus.readers:type_name -> framebus.v1.ReaderEcho
-	9,  // 9: framebus.v1.StreamStatus.clocks:type_name -> framebus.v1.ClockOffset
-	26, // 10: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
-	27, // 11: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
-	13, // 12: framebus.v1.Feedback.rungs:type_name -> framebus.v1.RungDemand
-	14, // 13: framebus.v1.Feedback.raw:type_name -> framebus.v1.RawDemand
-	0,  // 14: framebus.v1.RungDemand.rung:type_name -> framebus.v1.Rung
-	16, // 15: framebus.v1.ServerMessage.hello:type_name -> framebus.v1.Hello
-	18, // 16: framebus.v1.ServerMessage.stats:type_name -> framebus.v1.Stats
-	19, // 17: framebus.v1.ServerMessage.notice:type_name -> framebus.v1.Notice
-	20, // 18: framebus.v1.ServerMessage.bye:type_name -> framebus.v1.Bye
-	21, // 19: framebus.v1.ServerMessage.clock:type_name -> framebus.v1.Clock
-	17, // 20: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
-	0,  // 21: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
-	0,  // 22: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
-	28, // 23: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
-	9,  // 24: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
-	9,  // 25: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
-	3,  // 26: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
-	0,  // 27: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
-	23, // 28: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
-	24, // 29: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
-	21, // 30: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
-	25, // 31: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	8,  // 7: framebus.v1.StreamStatus.book:type_name -> framebus.v1.Book
+	10, // 8: framebus.v1.StreamStatus.readers:type_name -> framebus.v1.ReaderEcho
+	11, // 9: framebus.v1.StreamStatus.clocks:type_name -> framebus.v1.ClockOffset
+	7,  // 10: framebus.v1.StreamStatus.ended:type_name -> framebus.v1.EndedEpoch
+	8,  // 11: framebus.v1.EndedEpoch.book:type_name -> framebus.v1.Book
+	31, // 12: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
+	32, // 13: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
+	9,  // 14: framebus.v1.Book.encoders:type_name -> framebus.v1.EncoderShare
+	33, // 15: framebus.v1.EncoderShare.done:type_name -> framebus.v1.EncoderShare.DoneEntry
+	14, // 16: framebus.v1.GatewayStatus.ledger:type_name -> framebus.v1.WatchedEpoch
+	16, // 17: framebus.v1.WatchedEpoch.rungs:type_name -> framebus.v1.WatchedRung
+	15, // 18: framebus.v1.WatchedEpoch.undone:type_name -> framebus.v1.UndoneFrame
+	0,  // 19: framebus.v1.UndoneFrame.rungs:type_name -> framebus.v1.Rung
+	0,  // 20: framebus.v1.WatchedRung.rung:type_name -> framebus.v1.Rung
+	34, // 21: framebus.v1.WatchedRung.skipped:type_name -> framebus.v1.WatchedRung.SkippedEntry
+	18, // 22: framebus.v1.Feedback.rungs:type_name -> framebus.v1.RungDemand
+	19, // 23: framebus.v1.Feedback.raw:type_name -> framebus.v1.RawDemand
+	0,  // 24: framebus.v1.RungDemand.rung:type_name -> framebus.v1.Rung
+	21, // 25: framebus.v1.ServerMessage.hello:type_name -> framebus.v1.Hello
+	23, // 26: framebus.v1.ServerMessage.stats:type_name -> framebus.v1.Stats
+	24, // 27: framebus.v1.ServerMessage.notice:type_name -> framebus.v1.Notice
+	25, // 28: framebus.v1.ServerMessage.bye:type_name -> framebus.v1.Bye
+	26, // 29: framebus.v1.ServerMessage.clock:type_name -> framebus.v1.Clock
+	22, // 30: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
+	0,  // 31: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
+	0,  // 32: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
+	35, // 33: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
+	11, // 34: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
+	11, // 35: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
+	3,  // 36: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
+	0,  // 37: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
+	28, // 38: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
+	29, // 39: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
+	26, // 40: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
+	30, // 41: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_framebus_v1_framebus_proto_init() }
@@ -2458,14 +3065,14 @@ func file_framebus_v1_framebus_proto_init() {
 	if File_framebus_v1_framebus_proto != nil {
 		return
 	}
-	file_framebus_v1_framebus_proto_msgTypes[11].OneofWrappers = []any{
+	file_framebus_v1_framebus_proto_msgTypes[16].OneofWrappers = []any{
 		(*ServerMessage_Hello)(nil),
 		(*ServerMessage_Stats)(nil),
 		(*ServerMessage_Notice)(nil),
 		(*ServerMessage_Bye)(nil),
 		(*ServerMessage_Clock)(nil),
 	}
-	file_framebus_v1_framebus_proto_msgTypes[18].OneofWrappers = []any{
+	file_framebus_v1_framebus_proto_msgTypes[23].OneofWrappers = []any{
 		(*ClientMessage_Painted)(nil),
 		(*ClientMessage_Select)(nil),
 		(*ClientMessage_Clock)(nil),
@@ -2477,7 +3084,7 @@ func file_framebus_v1_framebus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_framebus_v1_framebus_proto_rawDesc), len(file_framebus_v1_framebus_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
