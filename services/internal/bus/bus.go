@@ -113,6 +113,7 @@ type Conn struct {
 	ending     atomic.Bool
 	since      atomic.Int64 // unix ns of the connection's start; 0 while there is none
 	reconnects metric.Int64Counter
+	refusal    refusal
 
 	mu       sync.Mutex
 	watchers map[int]func(bool)
@@ -136,6 +137,7 @@ func open(cfg Config, d Deps, part string) (*Conn, error) {
 		nats.CustomReconnectDelay(func(int) time.Duration { return reconnectWait + rand.N(reconnectJit) }),
 		nats.ConnectHandler(c.up),
 		nats.ReconnectHandler(c.up),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.notReached(err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.down(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
