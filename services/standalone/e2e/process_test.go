@@ -166,6 +166,7 @@ type natsServer struct {
 	t    *testing.T
 	addr string
 	conf string
+	env  []string
 }
 
 // startNATS starts one with the settings that docs/operations.md asks for, or with those of conf.
@@ -182,12 +183,18 @@ func startNATS(t *testing.T, conf string) *natsServer {
 
 func (s *natsServer) start() {
 	s.t.Helper()
+	s.launch()
+	waitTCP(s.t, s.addr)
+}
+
+func (s *natsServer) launch() {
+	s.t.Helper()
 	path := os.Getenv("FRAMEBUS_NATS_SERVER")
 	require.NotEmpty(s.t, path, "FRAMEBUS_NATS_SERVER is not set: run the end-to-end tests by `make e2e`")
 	host, port, err := net.SplitHostPort(s.addr)
 	require.NoError(s.t, err)
-	s.process = run(s.t, path, "-a", host, "-p", port, "-c", s.conf)
-	waitTCP(s.t, s.addr)
+	// The port of its monitoring is any, whatever the configuration says: several run at once.
+	s.process = runEnv(s.t, s.env, path, "-a", host, "-p", port, "-m", "-1", "-c", s.conf)
 }
 
 func (s *natsServer) url() string { return "nats://" + s.addr }
