@@ -42,6 +42,13 @@ type stand struct {
 	pause  bool
 	rung   frame.Rung // of who leaves it to the gateway,
 	why    string     // because
+
+	traceUI string
+	traced  func(n uint64) bool     // which frames are
+	clocks  [2]*pb.ClockOffset      // of origin and encoder, in stats
+	sent    map[uint64]frame.Header // by sequence
+	newest  uint64                  // that is sent, or about to be
+	looked  map[string]int          // traces asked for at /api/v1/traces, by id
 }
 
 // wish is the rung that one connection chose.
@@ -76,7 +83,10 @@ func (w *wish) get() *frame.Rung {
 
 func newStand(t *testing.T, w, h, fps int) *stand {
 	t.Helper()
-	s := &stand{w: w, h: h, fps: fps, addr: "127.0.0.1:0"}
+	s := &stand{
+		w: w, h: h, fps: fps, addr: "127.0.0.1:0", clocks: [2]*pb.ClockOffset{{}, {}},
+		sent: map[uint64]frame.Header{}, looked: map[string]int{},
+	}
 	s.start(t)
 	t.Cleanup(func() { s.close(t) })
 	return s
@@ -104,6 +114,7 @@ func (s *stand) start(t *testing.T) {
 			{"name": "yard", "state": "slate", "cause": "the camera does not answer"},
 		})
 	})
+	mux.HandleFunc("/api/v1/traces/{id}", s.serveTrace)
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	s.conns.Go(func() { _ = s.server.Serve(ln) })
 }
@@ -238,7 +249,7 @@ func (s *stand) write(
 		Viewer: "v1", Gateway: "stand", Version: "test", MaxClients: 10, MaxMessageBytes: 4096,
 		Channels: []*pb.Channel{{Channel: 3, Stream: stream}},
 		Rungs:    []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
-		NowUs:    time.Now().UnixMicro(),
+		NowUs:    time.Now().UnixMicro(), TraceUi: s.traceUI,
 	}}})
 	var sizes [frame.Rungs]*painting
 	for r := range sizes {
@@ -263,6 +274,10 @@ func (s *stand) write(
 		}
 		s.mu.Lock()
 		say, pause, epoch, rung, why := s.say, s.pause, s.epoch, s.rung, s.why
+		traced, clocks := s.traced != nil && s.traced(n), s.clocks
+		if !pause {
+			s.newest = n
+		}
 		s.say = nil
 		s.mu.Unlock()
 		if r := chosen.get(); r != nil {
@@ -280,13 +295,17 @@ func (s *stand) write(
 		if n%uint64(s.fps) == 0 {
 			text(&pb.ServerMessage{Message: &pb.ServerMessage_Stats{Stats: &pb.Stats{
 				Channel: 3, Stream: stream, Fps: float64(s.fps), Rung: pb.Rung(on), Quality: 80, Sent: n, RttMs: 0.4,
-				Origin: &pb.ClockOffset{}, Encoder: &pb.ClockOffset{},
+				Origin: clocks[0], Encoder: clocks[1],
 			}}})
 		}
 		if pause {
 			continue
 		}
-		if c.WriteMessage(websocket.BinaryMessage, sizes[on].message(epoch, n)) != nil {
+		head, b := sizes[on].message(epoch, n, traced)
+		s.mu.Lock()
+		s.sent[n] = head
+		s.mu.Unlock()
+		if c.WriteMessage(websocket.BinaryMessage, b) != nil {
 			return
 		}
 	}
@@ -304,7 +323,7 @@ func newPainting(rung frame.Rung, w, h int) *painting {
 	return &painting{rung: rung, img: image.NewYCbCr(image.Rect(0, 0, w, h), image.YCbCrSubsampleRatio420)}
 }
 
-func (p *painting) message(epoch, n uint64) []byte {
+func (p *painting) message(epoch, n uint64, traced bool) (frame.Header, []byte) {
 	captured := time.Now()
 	p.draw(n)
 	w, h := p.img.Rect.Dx(), p.img.Rect.Dy()
@@ -320,6 +339,10 @@ func (p *painting) message(epoch, n uint64) []byte {
 	head.Format, head.Rung, head.Quality, head.Channel = frame.JPEG, p.rung, 80, 3
 	head.Width, head.Height = uint16(w), uint16(h)
 	head.Epoch, head.Sequence, head.CapturedUs = epoch, n, captured.UnixMicro()
+	if traced {
+		head.Flags |= frame.FlagSampled
+		head.TraceID = traceOf(n)
+	}
 	head.SetHop(frame.Published, captured.Add(200*time.Microsecond))
 	head.SetHop(frame.Taken, captured.Add(500*time.Microsecond))
 	head.SetHop(frame.Encoded, now)
@@ -327,7 +350,7 @@ func (p *painting) message(epoch, n uint64) []byte {
 	head.SetHop(frame.Handed, now.Add(400*time.Microsecond))
 	head.PayloadLen = uint32(len(b) - frame.HeaderLen)
 	head.Put(b)
-	return b
+	return head, b
 }
 
 func (p *painting) draw(n uint64) {

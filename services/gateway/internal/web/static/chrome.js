@@ -55,7 +55,7 @@ export function fadeWhenIdle(app) {
     addEventListener(name, wake, { passive: true });
   }
   setInterval(() => {
-    const busy = app.querySelector('.menu:not([hidden])') || app.querySelector('.help:not([hidden])');
+    const busy = app.querySelector('.menu:not([hidden])') || app.querySelector(':is(.help, .sheet):not([hidden])');
     if (!busy && nowMs() - last > IDLE_MS) app.classList.add('idle');
   }, 500);
 }

@@ -5,6 +5,8 @@ const origin = performance.timeOrigin || Date.now() - performance.now();
 // nowMs is this thread's clock: ms since 1970, monotonic. Page and worker share its base.
 export const nowMs = () => origin + performance.now();
 export const nowUs = () => Math.round(1000 * nowMs());
+// eventMs is when an event happened, which may be some time before it is heard.
+export const eventMs = (event) => origin + event.timeStamp;
 
 const KEPT = 16;
 // What two quartz clocks drift apart at worst, µs a second: it makes an old sample slowly worth less than a new one.

@@ -6,6 +6,7 @@ const KEYS = {
   f: 'fullscreen',
   s: 'snapshot',
   n: 'next',
+  t: 'trace',
   h: 'help',
   '?': 'help',
   escape: 'close',

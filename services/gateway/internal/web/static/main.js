@@ -1,18 +1,21 @@
 // The wiring: socket → stats → painter → overlay. Every part is a module of its own; this one knows them all.
 
 import { Banner, Help, Toast, fadeWhenIdle, keepAwake, toggleFullscreen } from './chrome.js';
-import { nowMs, nowUs } from './clock.js';
+import { eventMs, nowMs, nowUs } from './clock.js';
 import { Connection } from './connection.js';
-import { FLAG_SAMPLED, FLAG_UNSYNCED, FORMAT_JPEG, RUNGS, decode } from './envelope.js';
+import { FLAG_UNSYNCED, FORMAT_JPEG, RUNGS, decode } from './envelope.js';
 import { HOPS, HopsBar } from './hops.js';
 import { bind } from './keys.js';
 import { Overlay } from './overlay.js';
 import { Painter } from './painter.js';
 import { Plots } from './plots.js';
+import { Reports } from './reports.js';
 import { AUTO, Rung } from './rung.js';
+import { closeSheet } from './sheet.js';
 import { Stats } from './stats.js';
 import { readStrip } from './strip.js';
 import { Streams, chosenStream } from './streams.js';
+import { Trace } from './trace.js';
 
 const DRAW_MS = 250; // the overlay and `painted`: four times a second
 const STALE_MS = 2500;
@@ -24,21 +27,23 @@ const stats = new Stats();
 const connection = new Connection();
 const painter = new Painter($('screen'), new URLSearchParams(location.search).get('painter'));
 const overlay = new Overlay($('overlay'), $('pill'));
-const bar = new HopsBar($('hops'));
+const bar = new HopsBar($('hops'), 'Newest frame', () => bar.frame && trace.inspect(bar.frame));
 const plots = new Plots($('plots'));
 const streams = new Streams($('stream-button'), $('stream-menu'));
 const rung = new Rung($('rung-button'), $('rung-menu'), { field: $('rung'), told: $('rung-why') });
 const help = new Help($('help'));
 const banner = new Banner($('banner'));
 const toast = new Toast($('toast'));
+const reports = new Reports(connection, stats);
+const trace = new Trace($('trace'), {
+  ask: () => connection.send({ traceNext: { stream } }),
+  shown: stats.shown,
+});
 
 let hello = null;
 let stream = chosenStream(); // the one that is asked for, then the one that is shown
-let channel = null;
 let phase = { phase: 'connecting' };
 let slate = ''; // why the source gives no pictures
-let told = { painted: 0, dropped: 0, epoch: 0, sequence: 0 };
-let everyPaint = false; // a `notice` asked to be told of every frame
 let lastSelect = '';
 let warned = false;
 let fresh = false; // a picture of this connection is on the canvas
@@ -50,8 +55,7 @@ connection.onstate = (state) => {
   if (state.phase === 'open') {
     stats.restart(nowMs());
     hello = null;
-    channel = null;
-    everyPaint = false;
+    reports.restart();
     lastSelect = '';
     rung.forget();
     slate = '';
@@ -90,7 +94,6 @@ connection.onpicture = (buffer, arrivedMs) => {
   const name = channelName(frame.channel);
   if (stream && name && name !== stream) return;
   if (name && !stream) shows(name);
-  channel = frame.channel;
   const number = stats.take(frame, arrivedMs, buffer.byteLength);
   // A hidden page takes pictures off the socket, so that nothing waits for it, and shows none.
   if (number && !document.hidden) painter.put({ number, buffer, start: frame.start });
@@ -125,13 +128,15 @@ painter.onpaint = (report) => {
     painter.label(`Live picture of ${stream || 'the stream'}`);
     say();
   }
-  // A frame whose trace is sampled is told of at once: that ends its span.
-  if (everyPaint || frame.flags & FLAG_SAMPLED) tellPainted();
+  reports.painted(frame);
+  trace.painted(frame);
 };
 
 connection.onmessage = (message) => {
   if (message.hello) {
     hello = message.hello;
+    trace.ui = hello.traceUi ?? '';
+    stats.peers.gateway = hello.gateway ?? '';
     const known = hello.channels ?? [];
     if (!stream && known.length) shows(known[0].stream);
     else if (stream) shows(stream);
@@ -150,7 +155,7 @@ function notice(said) {
   const { kind, text, state, stream: of } = said;
   if (of && stream && of !== stream) return;
   if (kind === 'paint') {
-    everyPaint = true;
+    reports.every = true;
   } else if (kind === 'state') {
     const out = state && state !== 'STREAM_STATE_LIVE';
     slate = out ? text || 'The source gives no pictures' : '';
@@ -185,25 +190,6 @@ function room() {
   return newest ? Math.min(width, (height * newest.width) / newest.height) : width;
 }
 
-function tellPainted() {
-  const frame = stats.newest;
-  if (!frame || channel === null || document.hidden) return;
-  if (frame.epoch === told.epoch && frame.sequence === told.sequence) return;
-  const { totals } = stats;
-  const dropped = totals.superseded + totals.failed;
-  const clock = connection.clock.best(nowUs());
-  const painted = {
-    channel: frame.channel,
-    epoch: String(frame.epoch),
-    sequence: String(frame.sequence),
-    paintedUs: String(Math.round(1000 * frame.paintedMs + (clock?.offsetUs ?? 0))),
-    decoded: totals.painted - told.painted,
-    dropped: dropped - told.dropped,
-  };
-  if (!connection.send({ painted })) return;
-  told = { painted: totals.painted, dropped, epoch: frame.epoch, sequence: frame.sequence };
-}
-
 function numbers() {
   const { totals } = stats;
   const now = stats.now(nowMs(), { open: connection.isOpen, room: room() });
@@ -220,12 +206,12 @@ function numbers() {
 
 setInterval(() => {
   if (document.hidden) return;
-  tellPainted();
+  reports.tell();
   const now = numbers();
   overlay.draw(now);
   rung.draw(stats.newest?.rung ?? null);
   plots.sample(nowMs(), now, !connection.isOpen || now.silenceMs > STALE_MS);
-  bar.draw(stats.newest?.line ?? null);
+  bar.draw(stats.newest);
   $('unsynced').hidden = !(stats.newest && stats.newest.flags & FLAG_UNSYNCED);
   banner.tick();
   updateStale(now.silenceMs);
@@ -250,8 +236,8 @@ new ResizeObserver(() => {
 streams.onchoose = (name) => {
   painter.drop();
   stats.restart(nowMs());
-  stats.newest = null;
-  stats.peers = { origin: null, encoder: null };
+  stats.forget();
+  closeSheet();
   fresh = false;
   app.classList.remove('shown');
   rung.forget();
@@ -315,7 +301,15 @@ bind({
   quarter: () => rung.choose('quarter'),
   help: () => void help.toggle(),
   retry: () => connection.now(),
-  close: () => help.toggle(false) || streams.toggle(false) || rung.toggle(false),
+  trace: () => trace.next(),
+  close: () => help.toggle(false) || closeSheet() || streams.toggle(false) || rung.toggle(false),
+});
+// A click on the picture opens where its time went. One that only closes a menu does not.
+let closing = false;
+addEventListener('pointerdown', () => (closing = Boolean(document.querySelector('.menu:not([hidden])'))), true);
+$('screen').addEventListener('click', (event) => {
+  const frame = stats.shown.at(eventMs(event));
+  if (frame && !closing) trace.inspect(frame);
 });
 showOverlay(overlayWanted());
 fadeWhenIdle(app);

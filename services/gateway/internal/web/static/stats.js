@@ -2,6 +2,7 @@
 // last second.
 
 import { timeline } from './hops.js';
+import { Shown } from './shown.js';
 
 const WINDOW_MS = 2000;
 const AGE_WINDOW_MS = 1000;
@@ -36,8 +37,9 @@ export class Stats {
   #since = 0;
   totals = { received: 0, painted: 0, skipped: 0, superseded: 0, failed: 0, late: 0, malformed: 0 };
   newest = null; // the newest frame painted, with its timeline
+  shown = new Shown(); // and those before it
   server = null; // the newest `stats` of the gateway
-  peers = { origin: null, encoder: null };
+  peers = { origin: null, encoder: null, gateway: '' }; // the clocks of others against the gateway's, and its name
 
   // restart begins a connection: what was missed without one is no drop of a connection.
   restart(ms) {
@@ -47,6 +49,13 @@ export class Stats {
     this.#last = null;
     this.#since = ms;
     this.server = null;
+  }
+
+  // forget is for another stream.
+  forget() {
+    this.newest = null;
+    this.shown.forget();
+    this.peers = { ...this.peers, origin: null, encoder: null };
   }
 
   // resume is a restart of the counting by sequence: the tab was hidden.
@@ -90,10 +99,11 @@ export class Stats {
     }
     if (!frame) return null;
     frame.paintedMs = report.paintedMs;
-    frame.line = timeline(frame, clock, this.peers.origin, this.peers.encoder);
-    const { ageMs, uncertaintyMs } = frame.line;
+    frame.line = timeline(frame, clock, this.peers);
+    const { ageMs, ageUncertaintyMs: uncertaintyMs } = frame.line;
     keep(this.#painted, { ms: report.paintedMs, gap, ageMs, uncertaintyMs });
     this.newest = frame;
+    this.shown.add(frame);
     return frame;
   }
 
