@@ -155,7 +155,7 @@ func (gw *gateway) greet(v *viewer.Viewer, stream string) {
 		Viewer: v.ID(), Gateway: who.Instance, Version: who.Version, Channels: gw.channels(stream),
 		Rungs:      []pb.Rung{pb.Rung_RUNG_FULL, pb.Rung_RUNG_HALF, pb.Rung_RUNG_QUARTER},
 		MaxClients: uint32(gw.cfg.MaxClients), MaxMessageBytes: viewer.MaxMessage,
-		NowUs: gw.hub.Now().UnixMicro(), TraceUi: gw.cfg.TraceUI,
+		NowUs: gw.hub.Now().UnixMicro(), TraceUi: gw.traceUI(),
 	}}})
 }
 

@@ -43,6 +43,7 @@ func (gw *gateway) routes() http.Handler {
 	mux.HandleFunc("GET /snapshot/{file}", gw.snapshot)
 	mux.HandleFunc("GET /api/v1/streams", gw.apiStreams)
 	mux.HandleFunc("GET /api/v1/viewers", gw.apiViewers)
+	mux.HandleFunc("GET "+tracePath, gw.apiTrace)
 	later := func(what string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			gw.refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})

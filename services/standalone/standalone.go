@@ -53,7 +53,9 @@ func Run(ctx context.Context, s Settings, d Deps) error {
 		return err
 	}
 	defer bus.Close()
-	place := service.Place{InProcess: bus, LogTo: d.LogTo, Registry: telemetry.NewRegistry()}
+	place := service.Place{
+		InProcess: bus, LogTo: d.LogTo, Registry: telemetry.NewRegistry(), Traces: telemetry.NewStore(),
+	}
 	parts := []struct {
 		name string
 		run  service.RunFunc

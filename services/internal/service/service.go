@@ -47,6 +47,8 @@ type Deps struct {
 	Tracer trace.Tracer
 	// Tracing says that spans go somewhere; SampleAll that the tracer's sampler decides on each frame.
 	Tracing, SampleAll bool
+	// Traces is where sampled traces are kept in this process, nil where they are not.
+	Traces *telemetry.Store
 	// Metrics serves Prometheus. It is nil where an admin listener has it instead.
 	Metrics http.Handler
 }
@@ -69,6 +71,9 @@ type Place struct {
 	LogTo io.Writer
 	// Registry is shared by the services of one process; nil means one of its own.
 	Registry *telemetry.Registry
+	// Traces keeps the traces of the services of one process where no exporter is asked for; nil means that they are
+	// not kept.
+	Traces *telemetry.Store
 }
 
 // Open makes the surroundings of the service called name ("capture", "encoder", "gateway").
@@ -80,6 +85,7 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: name, Instance: instance, Version: Version,
 		LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat, LogTo: p.LogTo, Registry: p.Registry,
+		Traces: p.Traces,
 	})
 	if err != nil {
 		return nil, err
@@ -97,7 +103,7 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 	}, presence.Deps{Bus: b, Log: tel.Log})
 	e := &Env{cfg: cfg, tel: tel, Deps: Deps{
 		Bus: b, Roster: roster, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
-		Tracing: tel.Tracing, SampleAll: tel.SampleAll,
+		Tracing: tel.Tracing, SampleAll: tel.SampleAll, Traces: tel.Traces,
 	}}
 	if cfg.AdminListen == "" {
 		e.Deps.Metrics = tel.Metrics

@@ -41,6 +41,8 @@ type Config struct {
 	LogTo io.Writer
 	// Registry is where Prometheus finds the metrics of several services in one process; nil means one of its own.
 	Registry *Registry
+	// Traces keeps sampled traces where no exporter is asked for; nil means that they are not kept.
+	Traces *Store
 }
 
 // Registry holds the metrics that one Prometheus handler serves, each service's with a label of its own.
@@ -65,6 +67,8 @@ type Telemetry struct {
 	SampleAll bool
 	// Tracing says that spans go anywhere at all.
 	Tracing bool
+	// Traces is Config.Traces where spans go there, else nil.
+	Traces *Store
 
 	closers []func(context.Context) error
 }
@@ -84,7 +88,7 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
-	if err := errors.Join(t.metrics(ctx, cfg, res), t.traces(ctx, res), t.profiles(cfg)); err != nil {
+	if err := errors.Join(t.metrics(ctx, cfg, res), t.traces(ctx, cfg, res), t.profiles(cfg)); err != nil {
 		t.Close()
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
@@ -116,15 +120,22 @@ func (t *Telemetry) metrics(ctx context.Context, cfg Config, res *resource.Resou
 	return runtime.Start(runtime.WithMeterProvider(provider))
 }
 
-func (t *Telemetry) traces(ctx context.Context, res *resource.Resource) error {
-	if !exporting("TRACES") {
+func (t *Telemetry) traces(ctx context.Context, cfg Config, res *resource.Resource) error {
+	var to sdktrace.TracerProviderOption
+	switch {
+	case exporting("TRACES"):
+		exporter, err := autoexport.NewSpanExporter(ctx)
+		if err != nil {
+			return err
+		}
+		to = sdktrace.WithBatcher(exporter)
+	case cfg.Traces != nil && os.Getenv("OTEL_TRACES_EXPORTER") == "":
+		t.Traces = cfg.Traces
+		to = sdktrace.WithSpanProcessor(collector{cfg.Traces})
+	default:
 		return nil
 	}
-	exporter, err := autoexport.NewSpanExporter(ctx)
-	if err != nil {
-		return err
-	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(exporter))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), to)
 	t.closers = append(t.closers, provider.Shutdown)
 	t.Tracer = provider.Tracer(scope)
 	t.Tracing = true
