@@ -1,0 +1,264 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/services/client"
+	"github.com/stretchr/testify/require"
+)
+
+// keptFrames are the newest frames that an independent viewer got, by sequence: the envelopes to compare the page with.
+const keptFrames = 300
+
+// envelopes is a viewer of its own beside the page.
+type envelopes struct {
+	mu   sync.Mutex
+	seen []*kept // the newest last, keptFrames at most
+}
+
+type kept struct {
+	frame.Header
+	jpeg []byte
+}
+
+func keepEnvelopes(t *testing.T, addr string) *envelopes {
+	t.Helper()
+	e := &envelopes{}
+	ctx, cancel := context.WithCancel(context.Background())
+	cfg := client.Config{URL: "http://" + addr, Stream: "cam0", Rung: "full", Every: true, Queue: 512}
+	v, err := client.New(cfg, client.Deps{OnFrame: e.note})
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = v.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return e
+}
+
+func (e *envelopes) note(f *client.Frame) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.seen) == keptFrames {
+		e.seen = e.seen[1:]
+	}
+	e.seen = append(e.seen, &kept{f.Header, bytes.Clone(f.JPEG)})
+	f.Release()
+}
+
+func (e *envelopes) all() []*kept {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.seen)
+}
+
+// find gives the frame that fits; it may still be on its way.
+func (e *envelopes) find(t *testing.T, what string, fits func(*kept) bool) (found *kept) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		all := e.all()
+		i := slices.IndexFunc(all, fits)
+		if i >= 0 {
+			found = all[i]
+		}
+		return i >= 0
+	}, patience, 50*time.Millisecond, "the other viewer never got %s", what)
+	return found
+}
+
+func (k *kept) trace() string { return hex.EncodeToString(k.TraceID[:]) }
+
+// tracer is where spans go and traces are looked at: a collector that takes anything, and a page that notes who asks.
+type tracer struct {
+	*httptest.Server
+	mu    sync.Mutex
+	paths []string
+}
+
+func startTracer(t *testing.T) *tracer {
+	t.Helper()
+	tr := &tracer{}
+	tr.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if id, ok := strings.CutPrefix(r.URL.Path, "/trace/"); ok {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			tr.paths = append(tr.paths, id)
+		}
+	}))
+	t.Cleanup(tr.Close)
+	return tr
+}
+
+func (tr *tracer) opened() []string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return slices.Clone(tr.paths)
+}
+
+func (tr *tracer) env(more ...string) []string {
+	return append(more, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="+tr.URL+"/v1/traces", "FRAMEBUS_TRACE_UI="+tr.URL+"/trace/{trace_id}")
+}
+
+// viewed is the one-process edition, a page that shows it, and another viewer beside it.
+type viewed struct {
+	t      *testing.T
+	ctx    context.Context
+	up     *process
+	others *envelopes
+}
+
+func view(t *testing.T, env []string) (*viewed, bool) {
+	t.Helper()
+	addr := freeAddr(t)
+	up := runEnv(t, env, binary(t, "framebus"), "up", "--listen", addr)
+	waitReady(t, addr)
+	waitStream(t, addr, "cam0")
+	others := keepEnvelopes(t, addr)
+	ctx, ok := browse(t, "http://"+addr+"/?stream=cam0&rung=full")
+	if !ok {
+		return nil, false
+	}
+	v := &viewed{t, ctx, up, others}
+	v.eventually("window.framebus && framebus.stats().totals.painted > 45", "pictures are painted")
+	return v, true
+}
+
+func (v *viewed) eventually(condition, what string) {
+	v.t.Helper()
+	require.Eventually(v.t, func() bool { return eval[bool](v.t, v.ctx, "Boolean("+condition+")") }, patience,
+		50*time.Millisecond, what)
+}
+
+// click freezes everything, finds by the clock in the picture which frame is on the screen, and clicks on it. The other
+// viewer knows that frame by its picture, not by what the page says. thaw lets everything go on.
+func (v *viewed) click() (shown *kept, thaw func()) {
+	v.t.Helper()
+	v.up.signal(syscall.SIGSTOP)
+	var us float64
+	require.Eventually(v.t, func() bool { // what is on its way is still painted
+		strip := eval[*shownStrip](v.t, v.ctx, "framebus.readStrip()")
+		if strip == nil || strip.Us == nil {
+			return false
+		}
+		stands := us == *strip.Us
+		us = *strip.Us
+		return stands
+	}, patience, 150*time.Millisecond, "the picture never stands")
+	require.NoError(v.t, chromedp.Run(v.ctx, chromedp.MouseClickXY(640, 220)))
+	shown = v.others.find(v.t, "the frame on the screen", func(k *kept) bool {
+		if time.Duration(int64(us)-k.CapturedUs)*time.Microsecond > 100*time.Millisecond {
+			return false // not worth decoding
+		}
+		read, ok := readStrip(k.jpeg)
+		return ok && read == int64(us)
+	})
+	return shown, func() { v.up.signal(syscall.SIGCONT) }
+}
+
+func (v *viewed) text(selector string) string {
+	v.t.Helper()
+	return eval[string](v.t, v.ctx, "document.querySelector('"+selector+"').textContent")
+}
+
+func (v *viewed) press(key string) {
+	v.t.Helper()
+	require.NoError(v.t, chromedp.Run(v.ctx, chromedp.KeyEvent(key)))
+}
+
+func (v *viewed) front() { require.NoError(v.t, chromedp.Run(v.ctx, page.BringToFront())) }
+
+func TestAClickOpensTheTraceOfTheFrameOnTheScreen(t *testing.T) {
+	t.Run("where traces are kept elsewhere, the very frame", func(t *testing.T) {
+		tr := startTracer(t)
+		v, ok := view(t, tr.env("OTEL_TRACES_SAMPLER=always_on"))
+		if !ok {
+			return
+		}
+		for i := range 3 {
+			shown, thaw := v.click()
+			require.Eventually(t, func() bool { return len(tr.opened()) == i+1 }, patience, 10*time.Millisecond, "no tab opens")
+			require.Equal(t, shown.trace(), tr.opened()[i])
+			require.Equal(t, fmt.Sprintf("Frame %d", shown.Sequence), v.text("#trace h2"))
+			require.Equal(t, "This very frame is traced.", v.text(".trace-said"))
+			t.Logf("frame %d is on the screen, trace %s opens", shown.Sequence, tr.opened()[i])
+			thaw()
+			v.front()
+			v.press("\x1b")
+			v.eventually(fmt.Sprintf("framebus.stats().frame.sequence > %d", shown.Sequence+45), "it goes on")
+		}
+		v.hopsAreTheEnvelopes()
+	})
+	t.Run("where one a second is traced, the newest before it, or the next", func(t *testing.T) {
+		tr := startTracer(t)
+		v, ok := view(t, tr.env())
+		if !ok {
+			return
+		}
+		shown, thaw := v.click()
+		require.Eventually(t, func() bool { return len(tr.opened()) == 1 }, patience, 10*time.Millisecond, "no tab opens")
+		require.Equal(t, fmt.Sprintf("Frame %d", shown.Sequence), v.text("#trace h2"))
+		sequence := eval[string](t, v.ctx, "document.querySelector('#trace').dataset.traced")
+		traced := v.others.find(t, "frame "+sequence, func(k *kept) bool { return fmt.Sprint(k.Sequence) == sequence })
+		require.Equal(t, traced.trace(), tr.opened()[0])
+		require.NotZero(t, traced.Flags&frame.FlagSampled)
+		require.LessOrEqual(t, traced.Sequence, shown.Sequence)
+		if traced != shown {
+			require.Contains(t, v.text(".trace-said"), fmt.Sprintf("the trace is of frame %s,", sequence))
+		}
+		t.Logf("frame %d is on the screen: %s", shown.Sequence, v.text(".trace-said"))
+		thaw()
+
+		v.front()
+		v.eventually(fmt.Sprintf("framebus.stats().frame.sequence > %d", shown.Sequence+15), "it goes on")
+		v.press("t")
+		require.Eventually(t, func() bool { return len(tr.opened()) == 2 }, patience, 10*time.Millisecond, "t opens no trace")
+		next := v.others.find(t, "the frame asked for", func(k *kept) bool { return k.trace() == tr.opened()[1] })
+		require.Equal(t, fmt.Sprintf("Frame %d", next.Sequence), v.text("#trace h2"))
+		require.Greater(t, next.Sequence, shown.Sequence)
+	})
+}
+
+// hopsAreTheEnvelopes compares the hop bar with the envelopes that the other viewer got, as it goes.
+func (v *viewed) hopsAreTheEnvelopes() {
+	v.t.Helper()
+	type bar struct {
+		Sequence string
+		AtUs     []string
+		Shown    []float64
+	}
+	for range 8 {
+		b := eval[bar](v.t, v.ctx, `(() => {
+			const hops = document.querySelector('#hops');
+			const items = [...hops.querySelectorAll('li')];
+			return { sequence: hops.dataset.sequence, atUs: items.map((li) => li.dataset.atUs),
+				shown: items.map((li) => Number(li.querySelector('b').textContent)) };
+		})()`)
+		told := v.others.find(v.t, "frame "+b.Sequence, func(k *kept) bool { return fmt.Sprint(k.Sequence) == b.Sequence })
+		before := int32(0)
+		for i, us := range told.HopUs {
+			require.Equal(v.t, fmt.Sprint(us), b.AtUs[i], "frame %s, hop %d", b.Sequence, i)
+			ms, rounded := float64(us-before)/1000, 0.0501
+			if ms >= 9.95 {
+				rounded = 0.501
+			}
+			require.InDelta(v.t, max(0, ms), b.Shown[i], rounded, "frame %s, hop %d", b.Sequence, i)
+			before = us
+		}
+		v.eventually("document.querySelector('#hops').dataset.sequence !== '"+b.Sequence+"'", "the bar goes on")
+	}
+}
