@@ -49,6 +49,7 @@ type stand struct {
 	sent    map[uint64]frame.Header // by sequence
 	newest  uint64                  // that is sent, or about to be
 	looked  map[string]int          // traces asked for at /api/v1/traces, by id
+	ledger  string                  // what /api/v1/ledger tells; empty: refuses
 }
 
 // wish is the rung that one connection chose.
@@ -115,6 +116,7 @@ func (s *stand) start(t *testing.T) {
 		})
 	})
 	mux.HandleFunc("/api/v1/traces/{id}", s.serveTrace)
+	mux.HandleFunc("/api/v1/ledger", s.serveLedger)
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	s.conns.Go(func() { _ = s.server.Serve(ln) })
 }

@@ -184,6 +184,7 @@ func TestPage(t *testing.T) {
 	t.Run("the next frame is traced when asked for", func(t *testing.T) { traceNext(t, ctx) })
 	t.Run("a trace is drawn here", func(t *testing.T) { traceHere(t, ctx) })
 	t.Run("without traces the hops are shown", func(t *testing.T) { traceNowhere(t, ctx) })
+	t.Run("the ledger is drawn as it adds up", func(t *testing.T) { ledger(t, ctx) })
 	t.Run("keys and buttons", func(t *testing.T) { keys(t, ctx) })
 	t.Run("a picture that stands is not shown as live", func(t *testing.T) { stale(t, ctx) })
 	t.Run("layout", func(t *testing.T) { layout(t, ctx) })
@@ -553,7 +554,8 @@ func layout(t *testing.T, ctx context.Context) {
 			var outside []string
 			b.eval(`[...document.querySelectorAll('.tools button, .stream-button, .pill')].filter((e) => {
 				const r = e.getBoundingClientRect();
-				return r.width < 44 || r.height < 44 || r.left < 0 || r.top < 0 || r.right > innerWidth || r.bottom > innerHeight;
+				return e.checkVisibility() && (r.width < 44 || r.height < 44 || r.left < 0 || r.top < 0 ||
+					r.right > innerWidth || r.bottom > innerHeight);
 			}).map((e) => e.title || e.className)`, &outside)
 			require.Empty(t, outside, "every control is whole, within the window, and large enough for a thumb")
 			var cut []string

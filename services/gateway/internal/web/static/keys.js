@@ -7,6 +7,7 @@ const KEYS = {
   s: 'snapshot',
   n: 'next',
   t: 'trace',
+  l: 'ledger',
   h: 'help',
   '?': 'help',
   escape: 'close',

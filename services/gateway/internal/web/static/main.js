@@ -6,6 +6,7 @@ import { Connection } from './connection.js';
 import { FLAG_UNSYNCED, FORMAT_JPEG, RUNGS, decode } from './envelope.js';
 import { HOPS, HopsBar } from './hops.js';
 import { bind } from './keys.js';
+import { Ledger } from './ledger.js';
 import { Overlay } from './overlay.js';
 import { Painter } from './painter.js';
 import { Plots } from './plots.js';
@@ -39,6 +40,7 @@ const trace = new Trace($('trace'), {
   ask: () => connection.send({ traceNext: { stream } }),
   shown: stats.shown,
 });
+const ledger = new Ledger($('ledger'), () => stream);
 
 let hello = null;
 let stream = chosenStream(); // the one that is asked for, then the one that is shown
@@ -302,6 +304,7 @@ bind({
   help: () => void help.toggle(),
   retry: () => connection.now(),
   trace: () => trace.next(),
+  ledger: () => void ledger.toggle(),
   close: () => help.toggle(false) || closeSheet() || streams.toggle(false) || rung.toggle(false),
 });
 // A click on the picture opens where its time went. One that only closes a menu does not.
