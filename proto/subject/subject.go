@@ -10,6 +10,12 @@ import (
 
 const root = "framebus.v1."
 
+// What subjects of pictures have in common: messaging.destination.template of their spans.
+const (
+	RawTemplate  = root + "raw.{by}.{stream}.{encoder}"
+	JPEGTemplate = root + "jpeg.{stream}.{rung}"
+)
+
 // MaxName is the longest name of a stream or an instance, in bytes.
 const MaxName = 63
 

@@ -19,6 +19,7 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/span"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -163,7 +164,7 @@ func (e *encoder) answer(j job, o outcome, err error) {
 	if err != nil {
 		e.faults.note(fmt.Errorf("frame of %s: %w", j.stream.name, err))
 	}
-	j.payload = nil
+	j.err, j.payload = err, nil
 	if old, displaced := e.answers.Put(answer{j, o}); displaced {
 		e.meters.count(old.o)
 	}
@@ -186,9 +187,15 @@ func (e *encoder) answerAll(ctx context.Context) error {
 // finish counts a frame and sends its Done.
 func (e *encoder) finish(j *job, o outcome, taken moment, rungs []pb.Rung) {
 	e.meters.count(o)
-	if j.reply == "" {
-		return
+	if j.reply != "" {
+		e.done(j, o, taken, rungs)
 	}
+	if span.Sampled(&j.head, j.parent) {
+		e.traced(j, o)
+	}
+}
+
+func (e *encoder) done(j *job, o outcome, taken moment, rungs []pb.Rung) {
 	now := e.clock.now()
 	err := e.d.Bus.Data.Send(j.reply, &pb.Done{
 		Stream: j.stream.name, Epoch: j.head.Epoch, Sequence: j.head.Sequence,

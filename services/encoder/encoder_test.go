@@ -31,7 +31,7 @@ const (
 	look = 5 * time.Millisecond
 
 	instance = "enc-1"
-	trace    = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
+	parent   = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
 )
 
 // rig is a running encoder on a real server, and a client that plays origin and reader.
@@ -171,7 +171,7 @@ func (r *rig) send(f *raw) uint64 {
 	b := append(make([]byte, frame.HeaderLen), f.payload...)
 	f.head.Put(b)
 	require.NoError(r.t, r.bus.Data.Publish(bus.Msg{
-		Subject: subject.Raw(f.by, f.stream, instance), Reply: f.reply, Traceparent: trace, Data: b,
+		Subject: subject.Raw(f.by, f.stream, instance), Reply: f.reply, Traceparent: parent, Data: b,
 	}))
 	return f.head.Sequence
 }
@@ -295,7 +295,7 @@ func TestAFrameBecomesAJPEGAndOneDone(t *testing.T) {
 	require.Len(t, pictures, 1)
 	m := pictures[0]
 	require.Equal(t, subject.JPEG("cam0", frame.Full), m.Subject)
-	require.Equal(t, trace, m.Traceparent)
+	require.Equal(t, parent, m.Traceparent, "it passes what it does not trace itself")
 	head, jpeg, err := frame.Parse(m.Data)
 	require.NoError(t, err)
 	require.Positive(t, head.HopUs[frame.Taken])

@@ -3,6 +3,7 @@ package encoder
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
@@ -15,7 +16,11 @@ type stream struct {
 	by   subject.By
 	name string
 	done string // the only subject that its frames may want their Done on
+	raw  string // that they come on
 	jpeg [frame.Rungs]string
+
+	// quality that a sampled frame was last encoded with, by rung; 0: none was.
+	quality [frame.Rungs]atomic.Int32
 
 	// Owned by the intake.
 	delay leastDelay
@@ -30,7 +35,7 @@ func newStream(rawSubject string) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{by: by, name: name, done: subject.Done(by, name)}
+	s := &stream{by: by, name: name, done: subject.Done(by, name), raw: rawSubject}
 	for r := range s.jpeg {
 		s.jpeg[r] = subject.JPEG(name, frame.Rung(r))
 	}
@@ -63,7 +68,9 @@ func (in *intake) handle(m bus.Msg) {
 		in.refuse(fmt.Errorf("frame of %s: %w", s.name, err))
 		return
 	}
-	j := job{stream: s, reply: m.Reply, trace: m.Traceparent, head: head, payload: payload, received: at}
+	j := job{
+		stream: s, reply: m.Reply, parent: m.Traceparent, head: head, payload: payload, bytes: len(m.Data), received: at,
+	}
 	if j.reply != s.done {
 		j.reply = ""
 	}

@@ -4,16 +4,20 @@ import (
 	"sync"
 
 	"github.com/framebus/framebus/proto/frame"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // job is a raw frame on its way through the encoder. Payload belongs to whoever holds the job.
 type job struct {
 	stream   *stream
 	reply    string // where its Done goes; empty where nobody is owed one
-	trace    string // traceparent
+	parent   string // traceparent
 	head     frame.Header
 	payload  []byte
+	bytes    int // of the whole message
 	received moment
+	span     trace.Span // of a sampled frame that is being worked on, else nil
+	err      error      // what was wrong with it, for its trace
 }
 
 // perStream bounds the frames of a stream that wait for a worker; when full the oldest is displaced.

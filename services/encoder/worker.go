@@ -10,6 +10,7 @@ import (
 	"github.com/framebus/framebus/services/encoder/internal/jpeg"
 	"github.com/framebus/framebus/services/encoder/internal/rung"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/span"
 )
 
 // worker encodes one frame after the other. Its codecs and buffers are its own.
@@ -61,11 +62,15 @@ func (w *worker) process(j *job) {
 		w.e.finish(j, undemanded, taken, nil)
 		return
 	}
+	if span.Sampled(&j.head, j.parent) {
+		w.e.trace(j, taken.wall)
+	}
 	w.e.slow()
 	j.head.SetHop(frame.Taken, taken.wall)
 	w.rungs = w.rungs[:0]
 	err := w.encode(j, wanted)
 	o := encoded
+	j.err = err
 	if err != nil && !errors.Is(err, bus.ErrDisconnected) {
 		w.e.faults.note(fmt.Errorf("frame of %s: %w", j.stream.name, err))
 	}
@@ -79,9 +84,10 @@ func (w *worker) process(j *job) {
 // encode publishes the wanted rungs, the largest first, and notes those that went out.
 func (w *worker) encode(j *job, wanted wish) error {
 	if j.head.Format == frame.BGR24 && wanted.rungs == onlyFull {
+		t := w.e.traceRung(j, frame.Full, wanted.quality[frame.Full])
 		out, err := w.enc.EncodeBGR24(w.out[:frame.HeaderLen], j.payload, int(j.head.Width), int(j.head.Height),
 			wanted.quality[frame.Full])
-		return w.publish(j, frame.Full, wanted.quality[frame.Full], out, err)
+		return w.publish(j, t, frame.Full, wanted.quality[frame.Full], out, err)
 	}
 	pix, err := w.i420(j)
 	if err != nil {
@@ -91,6 +97,7 @@ func (w *worker) encode(j *job, wanted wish) error {
 		if !wanted.rungs.has(r) {
 			continue
 		}
+		t := w.e.traceRung(j, r, wanted.quality[r])
 		width, height := int(j.head.Width), int(j.head.Height)
 		from := pix
 		if r != frame.Full {
@@ -99,7 +106,7 @@ func (w *worker) encode(j *job, wanted wish) error {
 		}
 		width, height = r.Size(width, height)
 		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, wanted.quality[r])
-		if err := w.publish(j, r, wanted.quality[r], out, err); err != nil {
+		if err := w.publish(j, t, r, wanted.quality[r], out, err); err != nil {
 			return err
 		}
 	}
@@ -136,21 +143,28 @@ func (w *worker) i420(j *job) ([]byte, error) {
 }
 
 // publish sends what an encoder returned: room for the envelope and the JPEG behind it.
-func (w *worker) publish(j *job, r frame.Rung, quality int, out []byte, err error) error {
-	if err != nil {
-		return err
+func (w *worker) publish(j *job, t *rungTrace, r frame.Rung, quality int, out []byte, err error) error {
+	if err == nil {
+		w.out = out
+		h := j.head
+		h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(quality), 0
+		width, height := r.Size(int(h.Width), int(h.Height))
+		h.Width, h.Height = uint16(width), uint16(height)
+		h.PayloadLen = uint32(len(out) - frame.HeaderLen)
+		encoded := w.e.clock.now().wall
+		h.SetHop(frame.Encoded, encoded)
+		h.Put(out)
+		m := bus.Msg{Subject: j.stream.jpeg[r], Traceparent: j.parent, Data: out}
+		if t != nil {
+			m.Traceparent = t.send(&h, &m, encoded)
+		}
+		err = w.e.d.Bus.Data.Publish(m)
 	}
-	w.out = out
-	h := j.head
-	h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(quality), 0
-	width, height := r.Size(int(h.Width), int(h.Height))
-	h.Width, h.Height = uint16(width), uint16(height)
-	h.PayloadLen = uint32(len(out) - frame.HeaderLen)
-	h.SetHop(frame.Encoded, w.e.clock.now().wall)
-	h.Put(out)
-	if err := w.e.d.Bus.Data.Publish(bus.Msg{Subject: j.stream.jpeg[r], Traceparent: j.trace, Data: out}); err != nil {
-		return err
+	if t != nil {
+		t.end(err)
 	}
-	w.rungs = append(w.rungs, pb.Rung(r))
-	return nil
+	if err == nil {
+		w.rungs = append(w.rungs, pb.Rung(r))
+	}
+	return err
 }

@@ -2,11 +2,7 @@ package origin
 
 import (
 	"context"
-	"errors"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,8 +13,6 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // house is a server with a camera, a reader who wants nothing yet, and encoders.
@@ -425,68 +419,6 @@ func TestASlateIsTold(t *testing.T) {
 	require.Equal(t, pb.StreamState_STREAM_STATE_SLATE, s.GetState())
 	require.Equal(t, "no frame for 5s", s.GetCause())
 	require.EqualValues(t, 1, s.GetFps())
-}
-
-// tracer hands out sampled spans and remembers what they were called.
-type tracer struct {
-	noop.Tracer
-	mu    sync.Mutex
-	spans map[string]trace.SpanContext // by name
-}
-
-type span struct {
-	noop.Span
-	sc trace.SpanContext
-}
-
-func (s span) SpanContext() trace.SpanContext { return s.sc }
-
-func (tr *tracer) Start(ctx context.Context, name string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	sc := trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID{1, 2}, SpanID: trace.SpanID{byte(len(name))}, TraceFlags: trace.FlagsSampled,
-	})
-	tr.spans[name] = sc
-	return trace.ContextWithSpanContext(ctx, sc), span{sc: sc}
-}
-
-func TestAReaderHasTheNextFrameTraced(t *testing.T) {
-	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
-	tr := &tracer{spans: map[string]trace.SpanContext{}}
-	film(t, join(t, cfg, "capture", "cap-a"), Config{}, func(d *Deps) { d.Tracer = tr })
-	enc := join(t, cfg, "encoder", "enc-a")
-	var traced atomic.Uint64
-	problem := make(chan error, 1)
-	_, err := enc.bus.Data.Subscribe(subject.RawFor("enc-a"), func(m bus.Msg) {
-		head, _, err := frame.Parse(m.Data)
-		if sampled := head.Flags&frame.FlagSampled != 0; err != nil || sampled != (m.Traceparent != "") {
-			select {
-			case problem <- errors.New("flag and traceparent differ"):
-			default:
-			}
-		}
-		if m.Traceparent != "" && head.TraceID == [16]byte{1, 2} {
-			traced.Add(1)
-		}
-		_ = enc.bus.Data.Send(m.Reply, &pb.Done{
-			Encoder: "enc-a", Run: enc.roster.Config().Run, Epoch: head.Epoch, Sequence: head.Sequence,
-		})
-	})
-	require.NoError(t, err)
-	enc.roster.SetFill(func(s *pb.Status) { s.Encoder = &pb.EncoderStatus{Workers: 1} })
-	reader := join(t, cfg, "gateway", "gw")
-	watch(t, reader, asks("gw", full(0)))
-	f := asks("other", full(0))
-	f.TraceNext = true
-	require.Eventually(t, func() bool {
-		_ = reader.bus.Control.Send(subject.Feedback(stream), f) // again where nobody listened yet
-		return traced.Load() > 0
-	}, within, 50*time.Millisecond)
-	require.Empty(t, problem)
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	require.Equal(t, []string{"capture frame", "publish " + rawTemplate}, slices.Sorted(maps.Keys(tr.spans)))
 }
 
 func TestAFrameAllocatesNothing(t *testing.T) {

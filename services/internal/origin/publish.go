@@ -1,8 +1,6 @@
 package origin
 
 import (
-	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -10,15 +8,11 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/bus"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // grudgeEvery is how often it is logged that the bus refuses frames.
 const grudgeEvery = time.Minute
-
-// rawTemplate is what raw subjects have in common, for spans.
-const rawTemplate = "framebus.v1.raw.{by}.{stream}.{encoder}"
 
 // serve publishes the newest frame, if there is one and an encoder has room.
 func (o *Origin) serve() {
@@ -71,13 +65,13 @@ func (o *Origin) serve() {
 func (o *Origin) send(p *picture, to string) {
 	at := time.Now()
 	m := bus.Msg{Subject: o.subject(to), Reply: o.done}
-	var end func(error)
+	var traced trace.Span
 	if p.sampled {
-		m.Traceparent, end = o.trace(p, m.Subject)
+		traced, m.Traceparent = o.sending(p, m.Subject)
 	}
 	err := o.publish(p, m)
-	if end != nil {
-		end(err)
+	if traced != nil {
+		o.sent(p, traced, err)
 	}
 	if err != nil {
 		o.refuse(p, err)
@@ -108,12 +102,9 @@ func (o *Origin) publish(p *picture, m bus.Msg) error {
 
 // refuse books a frame that the bus did not take.
 func (o *Origin) refuse(p *picture, err error) {
-	why, cause := busFailed, ""
-	switch {
-	case errors.Is(err, bus.ErrTooLarge):
-		why, cause = tooLarge, err.Error()
-	case errors.Is(err, bus.ErrDisconnected):
-		why = disconnected
+	why, cause := refusal(err), ""
+	if why == tooLarge {
+		cause = err.Error()
 	}
 	o.mu.Lock()
 	if p.again {
@@ -131,6 +122,18 @@ func (o *Origin) refuse(p *picture, err error) {
 	}
 	if why != disconnected { // the bus says that itself
 		o.grudge(err.Error())
+	}
+}
+
+// refusal says why the bus did not take a frame.
+func refusal(err error) reason {
+	switch {
+	case errors.Is(err, bus.ErrTooLarge):
+		return tooLarge
+	case errors.Is(err, bus.ErrDisconnected):
+		return disconnected
+	default:
+		return busFailed
 	}
 }
 
@@ -178,43 +181,4 @@ func (o *Origin) wantAlways(now time.Time) {
 	}
 	o.mu.Unlock()
 	_ = o.d.Bus.Control.Send(subject.Feedback(o.cfg.Stream), f) // it is told again soon
-}
-
-// trace begins the frame's trace: its capture, and its publishing, which end closes.
-func (o *Origin) trace(p *picture, to string) (traceparent string, end func(error)) {
-	o.mu.Lock()
-	captured, now := o.clock.wall(p.at), o.clock.wall(time.Now())
-	o.mu.Unlock()
-	stream := attribute.String("framebus.stream", o.cfg.Stream)
-	sequence := attribute.Int64("framebus.sequence", int64(p.head.Sequence))
-	ctx, capture := o.d.Tracer.Start(context.Background(), "capture frame", trace.WithNewRoot(),
-		trace.WithTimestamp(captured), trace.WithAttributes(stream, sequence,
-			attribute.Int("framebus.width", int(p.head.Width)), attribute.Int("framebus.height", int(p.head.Height))))
-	capture.End(trace.WithTimestamp(now))
-	_, publish := o.d.Tracer.Start(ctx, "publish "+rawTemplate, trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithTimestamp(now), trace.WithAttributes(stream, sequence,
-			attribute.String("messaging.system", "nats"),
-			attribute.String("messaging.operation.name", "publish"),
-			attribute.String("messaging.operation.type", "send"),
-			attribute.String("messaging.destination.name", to),
-			attribute.String("messaging.destination.template", rawTemplate),
-			attribute.Int("messaging.message.body.size", len(p.buf))))
-	sc := publish.SpanContext()
-	if sc.IsSampled() {
-		p.head.TraceID = sc.TraceID()
-		p.head.Flags |= frame.FlagSampled
-		traceparent = parent(sc)
-	}
-	return traceparent, func(err error) {
-		if err != nil {
-			publish.RecordError(err)
-		}
-		publish.End()
-	}
-}
-
-// parent is a span's context as W3C spells it.
-func parent(sc trace.SpanContext) string {
-	id, span := sc.TraceID(), sc.SpanID()
-	return "00-" + hex.EncodeToString(id[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
 }

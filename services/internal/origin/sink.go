@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // picture is a frame on its way, with room for its envelope in front so that it is published as it lies. It belongs to
@@ -16,6 +17,9 @@ type picture struct {
 	raw     bool // raw readers get a copy
 	sampled bool // its trace is
 	again   bool // it was sent before and refused
+
+	span    trace.Span        // of its capture, while it is being sent
+	capture trace.SpanContext // that span's
 }
 
 func (p *picture) id() frameID { return frameID{p.head.Epoch, p.head.Sequence} }
@@ -55,6 +59,7 @@ func (o *Origin) begin(at time.Time, format frame.Format, w, h, size int) []byte
 	p.head.Format, p.head.Width, p.head.Height = format, uint16(w), uint16(h)
 	p.head.Epoch, p.head.CapturedUs, p.head.PayloadLen = o.claim.epoch, o.clock.us(at), uint32(size)
 	p.at, p.jpeg, p.raw, p.again = at, jpeg, raw, false
+	p.capture = trace.SpanContext{}
 	p.sampled = jpeg && (o.traceNext || o.d.Sample != nil && o.d.Sample(at))
 	return p.buf[frame.HeaderLen:]
 }
@@ -98,7 +103,9 @@ func (o *Origin) State(live bool, cause string, fps float64) {
 
 // supersede drops a frame for a newer one. The caller holds mu.
 func (o *Origin) supersede(old, by *picture) {
-	by.sampled = by.sampled || old.sampled && by.jpeg
+	if old.sampled && by.jpeg && !by.sampled { // the next one will do
+		by.sampled, old.sampled = true, false
+	}
 	o.drop(old, superseded)
 }
 
@@ -109,6 +116,9 @@ func (o *Origin) drop(p *picture, why reason) {
 		o.book.unanswered++ // it counts as published since it was the first time
 	case p.jpeg:
 		o.book.drop(why)
+	}
+	if p.sampled {
+		o.dropped(p, why)
 	}
 	o.release(p)
 }
