@@ -7,48 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// busUsers are those of deploy/nats/nats.conf.
-var busUsers = []string{"capture", "encoder", "gateway", "reader", "site"}
-
-// busPassword of a user, in these tests.
-func busPassword(user string) string { return "secret0" + user }
-
-// busConf is a file of deploy/nats.
-func busConf(t *testing.T, name string) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "..", "deploy", "nats", name))
-	require.NoError(t, err)
-	return path
-}
-
-// busEnv is what the files of deploy/nats take from the environment.
-func busEnv(more ...string) []string {
-	for _, user := range busUsers {
-		more = append(more, "FRAMEBUS_NATS_"+strings.ToUpper(user)+"_PASSWORD="+busPassword(user))
-	}
-	return more
-}
-
-// as is the environment of a service that connects as a user.
-func as(user string) []string {
-	return []string{"FRAMEBUS_NATS_USER=" + user, "FRAMEBUS_NATS_PASSWORD=" + busPassword(user)}
-}
-
-// startBus starts a server on a file of deploy/nats, at a free address.
-func startBus(t *testing.T, file string, env ...string) *natsServer {
-	t.Helper()
-	s := &natsServer{t: t, addr: freeAddr(t), conf: busConf(t, file), env: busEnv(env...)}
-	s.start()
-	return s
-}
 
 // wire speaks the protocol of NATS itself, so that it hears what the server says to every single line.
 type wire struct {
@@ -185,7 +149,8 @@ func TestNobodyConnectsToTheBusWithoutCredentials(t *testing.T) {
 		run(t, binary(t, "encoder"), "--nats-url", bus.url()).waitPrinted("Authorization Violation")
 	})
 	t.Run("a server whose passwords are missing does not start", func(t *testing.T) {
-		s := &natsServer{t: t, addr: freeAddr(t), conf: busConf(t, "nats.conf"), env: as("capture")}
+		s := newBus(t, "nats.conf", nil)
+		s.env = nil
 		s.launch()
 		require.NotZero(t, s.waitExit())
 		require.Contains(t, s.out.String(), "FRAMEBUS_NATS_CAPTURE_PASSWORD")
