@@ -3,7 +3,6 @@ package capture
 
 import (
 	"context"
-	"time"
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
@@ -12,9 +11,6 @@ import (
 	"github.com/framebus/framebus/services/internal/source"
 	"golang.org/x/sync/errgroup"
 )
-
-// sampleEvery is how far apart a stream's traced frames are, where no sampler is set.
-const sampleEvery = time.Second
 
 // Deps of a capture service.
 type Deps struct{ service.Deps }
@@ -32,7 +28,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 			Stream: spec.Name, By: subject.Cam, Source: spec.Redacted(), Always: spec.Always,
 			Width: spec.Width, Height: spec.Height, FPS: spec.FPS,
 		}, origin.Deps{
-			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sample: sampler(d.Deps),
+			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sample: d.Sampler(),
 		})
 	}
 	d.Roster.SetFill(func(s *pb.Status) {
@@ -53,23 +49,4 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	err = g.Wait()
 	d.Roster.Drain() // closes the books
 	return err
-}
-
-// sampler decides which of a stream's frames are traced: none where spans go nowhere, all where a sampler of the
-// tracer's decides, else one a second.
-func sampler(d service.Deps) func(time.Time) bool {
-	switch {
-	case !d.Tracing:
-		return nil
-	case d.SampleAll:
-		return func(time.Time) bool { return true }
-	}
-	var next time.Time
-	return func(now time.Time) bool {
-		if now.Before(next) {
-			return false
-		}
-		next = now.Add(sampleEvery)
-		return true
-	}
 }

@@ -174,19 +174,3 @@ func TestTheEndIsToldWithClosedBooks(t *testing.T) {
 	b := out.stream("cam0").GetBook()
 	require.Equal(t, b.GetPublished(), b.GetDone()["encoded"]+b.GetUnanswered())
 }
-
-func TestWhichFramesAreTraced(t *testing.T) {
-	require.Nil(t, sampler(service.Deps{}))
-	now := time.Unix(1000, 0)
-	all := sampler(service.Deps{Tracing: true, SampleAll: true})
-	require.True(t, all(now))
-	require.True(t, all(now))
-	some := sampler(service.Deps{Tracing: true})
-	n := 0
-	for i := range 300 {
-		if some(now.Add(time.Duration(i) * time.Second / 30)) {
-			n++
-		}
-	}
-	require.Equal(t, 10, n)
-}

@@ -364,6 +364,16 @@ func TestBGRAndJPEGAreTakenToo(t *testing.T) {
 	}
 	check(r.send(r.raw(frame.BGR24, w, h, bgr)))
 	check(r.send(r.raw(frame.JPEG, w, h, jpeg.Bytes())))
+	fits := r.picturesOf(r.send(r.raw(frame.JPEG, w, h, jpeg.Bytes())))
+	head, out, err := frame.Parse(fits[0].Data)
+	require.NoError(t, err)
+	require.Equal(t, jpeg.Bytes(), out, "one that is no better than wanted is passed on")
+	require.EqualValues(t, 90, head.Quality)
+	var fine bytes.Buffer
+	require.NoError(t, stdjpeg.Encode(&fine, img, &stdjpeg.Options{Quality: 97}))
+	better := r.send(r.raw(frame.JPEG, w, h, fine.Bytes()))
+	check(better)
+	require.NotEqual(t, fine.Len(), len(r.picturesOf(better)[0].Data)-frame.HeaderLen, "a better one is encoded again")
 	cut := jpeg.Bytes()[:jpeg.Len()/2]
 	require.Equal(t, pb.Fate_FATE_CORRUPT, r.fate(r.send(r.raw(frame.JPEG, w, h, cut))))
 	other := r.send(r.raw(frame.JPEG, w+1, h, jpeg.Bytes()))

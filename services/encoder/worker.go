@@ -97,7 +97,15 @@ func (w *worker) encode(j *job, wanted wish) error {
 		if !wanted.rungs.has(r) {
 			continue
 		}
-		t := w.e.traceRung(j, r, wanted.quality[r])
+		quality, fits := passes(j, r, wanted)
+		t := w.e.traceRung(j, r, quality)
+		if fits {
+			out := append(w.out[:frame.HeaderLen], j.payload...)
+			if err := w.publish(j, t, r, quality, out, nil); err != nil {
+				return err
+			}
+			continue
+		}
 		width, height := int(j.head.Width), int(j.head.Height)
 		from := pix
 		if r != frame.Full {
@@ -105,12 +113,23 @@ func (w *worker) encode(j *job, wanted wish) error {
 			from = w.small
 		}
 		width, height = r.Size(width, height)
-		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, wanted.quality[r])
-		if err := w.publish(j, t, r, wanted.quality[r], out, err); err != nil {
+		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, quality)
+		if err := w.publish(j, t, r, quality, out, err); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// passes tells whether a frame that came as a JPEG is good for a rung as it is: it has the size, and is not better than
+// is wanted. The quality is then its own, else the wanted one. It has been decoded: nothing that is damaged goes on.
+func passes(j *job, r frame.Rung, wanted wish) (quality int, fits bool) {
+	if j.head.Format == frame.JPEG && r == frame.Full {
+		if q, ok := jpeg.Quality(j.payload); ok && q <= wanted.quality[r] {
+			return q, true
+		}
+	}
+	return wanted.quality[r], false
 }
 
 // i420 gives the frame's planes, in whatever format it came.

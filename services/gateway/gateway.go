@@ -14,6 +14,7 @@ import (
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/hub"
+	"github.com/framebus/framebus/services/gateway/internal/publish"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/service"
 	"go.opentelemetry.io/otel/metric"
@@ -42,6 +43,8 @@ type gateway struct {
 	cfg Settings
 	d   Deps
 	hub *hub.Hub
+	// desk takes what clients publish.
+	desk *publish.Desk
 
 	draining atomic.Bool // refuses viewers
 	ending   atomic.Bool // closes those there are
@@ -76,6 +79,12 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	defer end()
 	gw := &gateway{cfg: cfg, d: d, refused: refused, admitted: admission{limit: cfg.MaxClients}}
 	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter})
+	gw.desk, err = publish.New(publish.Limits{
+		Publishers: cfg.MaxPublishers, Bytes: cfg.PublishBytes, Side: cfg.PublishSide, FPS: cfg.PublishFPS,
+	}, publish.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sampler: d.Sampler})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	d.Roster.SetFill(gw.fill)
 	server := &http.Server{
 		Handler: gw.routes(), BaseContext: func(net.Listener) context.Context { return life }, MaxHeaderBytes: maxHeader,
@@ -107,7 +116,12 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 func (gw *gateway) serve(server *http.Server, l net.Listener) error {
 	var err error
 	if gw.cfg.TLSCert != "" {
-		err = server.ServeTLS(l, gw.cfg.TLSCert, gw.cfg.TLSKey)
+		var c *certificate
+		if c, err = newCertificate(gw.cfg.TLSCert, gw.cfg.TLSKey, gw.d.Log); err != nil {
+			return err
+		}
+		server.TLSConfig = c.config()
+		err = server.ServeTLS(l, "", "")
 	} else {
 		err = server.Serve(l)
 	}
@@ -120,6 +134,7 @@ func (gw *gateway) serve(server *http.Server, l net.Listener) error {
 // fill adds what a gateway says of itself to its Status.
 func (gw *gateway) fill(s *pb.Status) {
 	s.Gateway = &pb.GatewayStatus{Viewers: uint32(gw.admitted.now()), MaxViewers: uint32(gw.cfg.MaxClients)}
+	s.Streams = gw.desk.Streams()
 }
 
 // ready says why this gateway is not fit for traffic, or nil.
@@ -179,6 +194,7 @@ func (gw *gateway) drain(server *http.Server, sized net.Listener) {
 		time.Sleep(gw.cfg.DrainDelay) // load balancers take that long to hear of it
 	}
 	ended := gw.admitted.close()
+	gw.desk.Close()
 	viewers := gw.hub.Viewers()
 	for i, v := range viewers {
 		if gw.cfg.DrainSpread > 0 && i > 0 {

@@ -74,7 +74,6 @@ func TestRefusals(t *testing.T) {
 		{"/mjpeg/nobody", http.StatusNotFound},
 		{"/mjpeg/cam0?rung=tiny", http.StatusBadRequest},
 		{"/mjpeg/cam0?max_fps=x", http.StatusBadRequest},
-		{"/publish?stream=me", http.StatusNotImplemented},
 		{"/api/v1/ledger", http.StatusNotImplemented},
 	} {
 		code, body := r.get(c.path)
@@ -107,8 +106,9 @@ func TestOriginsThatMayConnect(t *testing.T) {
 	require.Empty(t, resp.Header.Get("Access-Control-Allow-Origin"))
 }
 
-func TestTLS(t *testing.T) {
-	t.Parallel()
+// certify writes a new certificate of 127.0.0.1 and its key, and returns what trusts it alone.
+func certify(t *testing.T, cfg *gateway.Settings) *tls.Config {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
@@ -118,15 +118,19 @@ func TestTLS(t *testing.T) {
 	require.NoError(t, err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
-	cfg := testSettings()
-	cfg.TLSCert, cfg.TLSKey = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	require.NoError(t, os.WriteFile(cfg.TLSCert, certPEM, 0o600))
 	require.NoError(t, os.WriteFile(cfg.TLSKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
-
 	roots := x509.NewCertPool()
 	require.True(t, roots.AppendCertsFromPEM(certPEM))
-	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	cfg := testSettings()
+	cfg.TLSCert, cfg.TLSKey = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	secure := certify(t, &cfg)
 	r := startWith(t, cfg, "https", &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure}, Timeout: patience,
 	})
@@ -140,6 +144,16 @@ func TestTLS(t *testing.T) {
 	for _, b := range c.pictures() {
 		decode(t, b)
 	}
+
+	d.TLSClientConfig = certify(t, &cfg)
+	r.eventually(func() bool {
+		renewed, _, err := d.Dial("wss://"+r.addr+"/ws", nil)
+		if err != nil {
+			return false
+		}
+		return renewed.Close() == nil
+	}, "a renewed certificate is not shown")
+	c.more(10)
 	r.stop()
 	require.Equal(t, websocket.CloseGoingAway, c.closed(), "the goodbye goes through TLS too")
 }

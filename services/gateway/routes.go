@@ -49,7 +49,8 @@ func (gw *gateway) routes() http.Handler {
 			gw.refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})
 		}
 	}
-	mux.HandleFunc("GET /publish", later("publishing"))
+	mux.HandleFunc("GET /publish", gw.publish)
+	mux.HandleFunc("GET /api/v1/publishers", gw.apiPublishers)
 	mux.HandleFunc("GET /api/v1/ledger", later("the ledger"))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { service.ServeReady(w, gw.ready()) })

@@ -9,14 +9,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/framebus/framebus/proto/frame"
 )
 
 // Settings of a gateway: a flag and an environment variable each.
 type Settings struct {
 	Listen         string        `name:"listen" env:"FRAMEBUS_LISTEN" default:":8002" help:"HOST:PORT for viewers."`
 	MaxClients     int           `name:"max-clients" env:"FRAMEBUS_MAX_CLIENTS" default:"10" help:"Viewers of every kind at once."`
-	MaxPublishers  int           `name:"max-publishers" env:"FRAMEBUS_MAX_PUBLISHERS" default:"10" help:"Publishing clients at once (publishing is still to come)."`
-	PublishToken   string        `name:"publish-token" env:"FRAMEBUS_PUBLISH_TOKEN" help:"What a publishing client has to show; from loopback only without (publishing is still to come)."`
+	MaxPublishers  int           `name:"max-publishers" env:"FRAMEBUS_MAX_PUBLISHERS" default:"10" help:"Publishing clients at once; 0 for none."`
+	PublishBytes   int           `name:"publish-max-bytes" env:"FRAMEBUS_PUBLISH_MAX_BYTES" default:"4194304" help:"Bytes of a message that a client publishes."`
+	PublishSide    int           `name:"publish-max-side" env:"FRAMEBUS_PUBLISH_MAX_SIDE" default:"4096" help:"Width and height of a picture that a client publishes, px."`
+	PublishFPS     float64       `name:"publish-max-fps" env:"FRAMEBUS_PUBLISH_MAX_FPS" default:"60" help:"Pictures a second that a client may publish."`
+	PublishToken   string        `name:"publish-token" env:"FRAMEBUS_PUBLISH_TOKEN" help:"What a publishing client has to show; without one, only this host may publish."`
 	TLSCert        string        `name:"tls-cert" env:"FRAMEBUS_TLS_CERT" help:"PEM file of the certificate; plain HTTP without."`
 	TLSKey         string        `name:"tls-key" env:"FRAMEBUS_TLS_KEY" help:"PEM file of its key."`
 	AllowedOrigins []string      `name:"allowed-origins" env:"FRAMEBUS_ALLOWED_ORIGINS" help:"Hosts whose pages may connect besides our own, separated by commas; * for all."`
@@ -29,6 +34,8 @@ type Settings struct {
 const (
 	maxClients = 100_000
 	maxDrain   = 5 * time.Minute
+
+	maxPublishFPS = 1000
 )
 
 // Validate names every error at once.
@@ -46,9 +53,7 @@ func (s *Settings) Validate() error {
 	if s.MaxClients < 1 || s.MaxClients > maxClients {
 		wrong("max clients %d: want 1..%d", s.MaxClients, maxClients)
 	}
-	if s.MaxPublishers < 0 || s.MaxPublishers > maxClients {
-		wrong("max publishers %d: want 0..%d", s.MaxPublishers, maxClients)
-	}
+	s.validatePublishing(wrong)
 	for name, d := range map[string]time.Duration{"drain delay": s.DrainDelay, "drain spread": s.DrainSpread} {
 		if d < 0 || d > maxDrain {
 			wrong("%s %v: want 0s..%v", name, d, maxDrain)
@@ -71,6 +76,24 @@ func (s *Settings) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Settings) validatePublishing(wrong func(format string, args ...any)) {
+	if s.MaxPublishers < 0 || s.MaxPublishers > maxClients {
+		wrong("max publishers %d: want 0..%d", s.MaxPublishers, maxClients)
+	}
+	if s.MaxPublishers == 0 {
+		return
+	}
+	if s.PublishBytes < 1024 || s.PublishBytes > frame.MaxPayload {
+		wrong("publish max bytes %d: want 1024..%d", s.PublishBytes, frame.MaxPayload)
+	}
+	if s.PublishSide < 1 || s.PublishSide > frame.MaxSide {
+		wrong("publish max side %d: want 1..%d", s.PublishSide, frame.MaxSide)
+	}
+	if !(s.PublishFPS > 0 && s.PublishFPS <= maxPublishFPS) {
+		wrong("publish max fps %v: want more than 0 and at most %d", s.PublishFPS, maxPublishFPS)
+	}
 }
 
 // allows tells whether a page of this origin may connect to us at host. Who sends no origin is no page.

@@ -3,7 +3,7 @@
 // where pictures come from: a source, or a client that publishes, hands them to it as to a source.Sink, and is never
 // made to wait for the bus.
 //
-// The source's goroutine calls Begin, Commit and State; Run's one goroutine hears, decides and publishes. They share
+// The source's goroutine calls Begin and Commit; Run's one goroutine hears, decides and publishes. They share
 // what mu guards, which is never held over a call into the bus.
 package origin
 
@@ -69,7 +69,7 @@ type Deps struct {
 	Wall func() time.Time
 }
 
-// Origin owns a stream, or stands by for it. Begin, Commit and State belong to one goroutine; the rest is safe for
+// Origin owns a stream, or stands by for it. Begin, Commit and Offer belong to one goroutine; the rest is safe for
 // concurrent use.
 type Origin struct {
 	cfg  Config

@@ -93,6 +93,15 @@ func (o *Origin) Commit() {
 	}
 }
 
+// Offer is Begin and Commit of a picture that came as a JPEG of w×h px; it is copied where it is wanted. Encoders
+// decode it, and refuse it where its data is damaged.
+func (o *Origin) Offer(at time.Time, jpeg []byte, w, h int) {
+	if buf := o.begin(at, frame.JPEG, w, h, len(jpeg)); buf != nil {
+		copy(buf, jpeg)
+		o.Commit()
+	}
+}
+
 // State tells of the source.
 func (o *Origin) State(live bool, cause string, fps float64) {
 	o.mu.Lock()

@@ -99,3 +99,19 @@ func TestAdminTellsAliveReadyAndMetrics(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 }
+
+func TestWhichFramesAreTraced(t *testing.T) {
+	require.Nil(t, Deps{}.Sampler())
+	now := time.Unix(1000, 0)
+	all := Deps{Tracing: true, SampleAll: true}.Sampler()
+	require.True(t, all(now))
+	require.True(t, all(now))
+	some := Deps{Tracing: true}.Sampler()
+	n := 0
+	for i := range 300 {
+		if some(now.Add(time.Duration(i) * time.Second / 30)) {
+			n++
+		}
+	}
+	require.Equal(t, 10, n)
+}

@@ -20,6 +20,7 @@ type stream struct {
 
 	owner   *pb.StreamStatus // of the owner, or the last one there was; shared and read-only
 	who     string           // the owner's instance
+	service string           // and its service: those of one process may share a name
 	heard   time.Time        // when it last spoke
 	present bool             // it lives
 	goneAt  time.Time        // since when it does not
@@ -162,6 +163,21 @@ func (h *Hub) hear(st *pb.Status, at time.Time) {
 		}
 		h.hearOwner(s, st, ss, at)
 	}
+	for _, s := range h.streams {
+		if s.present && s.who == st.GetInstance() && s.service == st.GetService() && !lists(st, s.name) {
+			s.present, s.goneAt = false, at // a publisher's, who has left
+			h.tellState(s)
+		}
+	}
+}
+
+func lists(st *pb.Status, stream string) bool {
+	for _, ss := range st.GetStreams() {
+		if ss.GetName() == stream {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *Hub) add(name string) *stream {
@@ -194,7 +210,7 @@ func (h *Hub) hearOwner(s *stream, st *pb.Status, ss *pb.StreamStatus, at time.T
 		if !mine || ss.GetEpoch() != s.owner.GetEpoch() {
 			s.clock = clock{} // another host's, or it was set
 		}
-		s.owner, s.who, s.heard, s.present = ss, st.GetInstance(), at, true
+		s.owner, s.who, s.service, s.heard, s.present = ss, st.GetInstance(), st.GetService(), at, true
 		s.clock.hear(h, st, ss, at)
 	}
 	h.tellState(s)

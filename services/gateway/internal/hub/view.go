@@ -98,6 +98,14 @@ func (h *Hub) Find(name string) (string, uint16, bool) {
 	return name, s.channel, true
 }
 
+// Present tells whether a stream has an owner that lives.
+func (h *Hub) Present(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[name]
+	return s != nil && s.present
+}
+
 func alive(s *stream) int {
 	if s.present {
 		return 1
