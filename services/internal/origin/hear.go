@@ -40,14 +40,14 @@ func (o *Origin) hearDone(m bus.Msg, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	a := o.credit.done(d, at)
+	if acct := o.account(d.GetEpoch()); acct != nil {
+		acct.answer(d, a.booked)
+	}
 	if !a.booked {
 		return
 	}
 	o.meters.answered(a.took)
 	o.offsets.measure(d, o.clock.us(a.at), o.clock.us(at), at)
-	if a.epoch == o.claim.epoch {
-		o.book.answer(d.GetFate())
-	}
 }
 
 // hearNobody takes note of the server's word that nobody listens to a subject. A frame that was refused so is handed on
@@ -64,18 +64,9 @@ func (o *Origin) hearNobody(raw string, at time.Time) {
 	if refusedHere && o.hand == nil && o.slot.Len() == 0 && o.kept.head.Epoch == o.claim.epoch && !o.ending {
 		o.hand, o.kept = o.kept, nil
 		o.hand.again = true
-		o.book.unanswered-- // lose counts it; whoever gets it next answers
+		o.acct.handOn(o.hand.head.Sequence) // so it is not lost
 	}
-	o.lose(lost)
-}
-
-// lose books frames that nobody will answer. The caller holds mu.
-func (o *Origin) lose(lost []frameID) {
-	for _, id := range lost {
-		if id.epoch == o.claim.epoch {
-			o.book.unanswered++
-		}
-	}
+	o.lose(lost, at)
 }
 
 func (o *Origin) hearFeedback(m bus.Msg, at time.Time) {
@@ -97,8 +88,9 @@ func (o *Origin) hearStatus(s *pb.Status, at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if e := s.GetEncoder(); e != nil {
-		o.lose(o.credit.hear(s.GetInstance(), s.GetRun(), int(e.GetWorkers()), s.GetDraining(), at))
+		o.lose(o.credit.hear(s.GetInstance(), s.GetRun(), int(e.GetWorkers()), s.GetDraining(), at), at)
 	}
+	o.vouch(s.GetGateway(), at)
 	r := rival{instance: s.GetInstance(), draining: s.GetDraining(), at: at}
 	for _, st := range s.GetStreams() {
 		if st.GetName() != o.cfg.Stream {

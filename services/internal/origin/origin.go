@@ -99,9 +99,9 @@ type Origin struct {
 	demand    *demand
 	want      want
 	offsets   offsets
-	book      book
-	past      book // of ended epochs
-	sequence  uint64
+	acct      *account   // of this owner's epoch, 0 where it has none
+	ended     []*account // newest first; bound: maxEnded, the oldest is forgotten
+	past      book       // of those forgotten
 	ending    bool
 	live      bool // the source gives its own frames
 	cause     string
@@ -138,7 +138,7 @@ func New(cfg Config, d Deps) *Origin {
 		inbox: mailbox.NewQueue[event](inboxBound), slot: mailbox.NewLatest[*picture](),
 		subjects: map[string]string{}, clock: newClock(time.Now(), d.Wall()),
 		claim: newClaim(cfg.By, me.Instance), demand: newDemand(cfg.Always), offsets: offsets{},
-		fps: cfg.FPS, w: cfg.Width, h: cfg.Height, cause: "starting",
+		acct: newAccount(0, time.Now()), fps: cfg.FPS, w: cfg.Width, h: cfg.Height, cause: "starting",
 	}
 	for range pictures {
 		o.free = append(o.free, &picture{})
@@ -206,7 +206,7 @@ func (o *Origin) follow(now time.Time) {
 	o.dataSince = since
 	refusal := o.fits()
 	o.mu.Lock()
-	o.lose(o.credit.reconnected())
+	o.lose(o.credit.reconnected(), now)
 	o.busCause = refusal
 	o.mu.Unlock()
 	if refusal != "" {
@@ -232,7 +232,8 @@ func (o *Origin) look(now time.Time) {
 	stands := o.decide(now)
 	o.mu.Lock()
 	o.want = o.demand.merged(now)
-	o.lose(o.credit.tick(now, o.listening))
+	o.lose(o.credit.tick(now, o.listening), now)
+	o.settleAll(now)
 	var probes []string
 	if o.claim.standing == owner {
 		probes = o.credit.probes(now)
@@ -257,16 +258,12 @@ func (o *Origin) decide(now time.Time) bool {
 	}
 	changed := false
 	if stepped && o.claim.standing == owner {
-		o.endEpoch(old)
 		o.claim.renew(o.clock.us(now))
 		changed = true
 	}
-	before, last := o.claim.standing, o.claim.epoch
-	if o.claim.next(now, o.clock.us(now), o.listening) {
-		changed = true
-		if before == owner {
-			o.endEpoch(last)
-		}
+	changed = o.claim.next(now, o.clock.us(now), o.listening) || changed
+	if o.claim.epoch != o.acct.epoch {
+		o.endEpoch(now)
 	}
 	standing, epoch, other := o.claim.standing, o.claim.epoch, o.claim.ownerName()
 	o.mu.Unlock()
@@ -283,13 +280,6 @@ func (o *Origin) decide(now time.Time) bool {
 		o.log.Info("stream is ours", "epoch", epoch)
 	}
 	return standing == owner
-}
-
-// endEpoch closes the book. Frames that wait are dropped with it. The caller holds mu.
-func (o *Origin) endEpoch(epoch uint64) {
-	o.dropWaiting()
-	o.past.add(&o.book, o.credit.opened(epoch))
-	o.book, o.sequence = book{}, 0
 }
 
 // dropWaiting drops the frames that no encoder has got. The caller holds mu.
@@ -322,7 +312,7 @@ func (o *Origin) settle(tick *time.Ticker) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lose(o.credit.reconnected()) // so that the last Status closes the book
+	o.closeBooks(time.Now())
 }
 
 func (o *Origin) opened() int {

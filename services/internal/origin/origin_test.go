@@ -149,7 +149,7 @@ func byHand(t *testing.T, wall func() time.Time) (o *Origin, shoot func()) {
 	require.Eventually(t, func() bool { up, _ := m.bus.Up(); return up }, within, every)
 	o = New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: m.bus, Roster: m.roster, Log: quiet, Wall: wall})
 	o.follow(time.Now())
-	o.claim.standing, o.claim.epoch, o.want.rungs = owner, 1, fullBit
+	o.claim.standing, o.claim.epoch, o.want.rungs, o.acct = owner, 1, fullBit, newAccount(1, time.Now())
 	for _, name := range []string{"enc-a", "enc-b"} {
 		o.credit.hear(name, 1, 1, false, time.Now())
 	}
@@ -201,9 +201,13 @@ func TestANewEpochBeginsANewBook(t *testing.T) {
 	require.Zero(t, s.GetSequence())
 	require.Zero(t, s.GetBook().GetCaptured())
 	balanced(t, s.GetBook())
-	require.Equal(t, []uint64{2, 1, 1, 1}, []uint64{
-		o.past.captured, o.past.published, o.past.unanswered, o.past.dropped[ended],
-	}, "the old one is closed")
+	require.Len(t, s.GetEnded(), 1)
+	old := s.GetEnded()[0]
+	balanced(t, old.GetBook())
+	require.Equal(t, []uint64{1, 2, 2, 1, 1, 1}, []uint64{
+		old.GetEpoch(), old.GetSequence(), old.GetBook().GetCaptured(), old.GetBook().GetPublished(),
+		old.GetBook().GetOpen(), old.GetBook().GetDropped()["ended"],
+	}, "the old one is told of")
 	shoot()
 	o.serve()
 	require.True(t, o.credit.holds("enc-b", frameID{s.GetEpoch(), 1}), "the old epoch's frame still has its encoder")
@@ -426,7 +430,7 @@ func TestAFrameAllocatesNothing(t *testing.T) {
 	o := New(Config{Stream: stream, By: subject.Cam}, Deps{
 		Bus: nil, Roster: join(t, cfg, "capture", "cap-a").roster, Log: quiet,
 	})
-	o.claim.standing, o.claim.epoch, o.want.rungs = owner, 1, fullBit
+	o.claim.standing, o.claim.epoch, o.want.rungs, o.acct = owner, 1, fullBit, newAccount(1, time.Now())
 	at := time.Now()
 	shoot := func() {
 		at = at.Add(33 * time.Millisecond)
@@ -445,15 +449,15 @@ func TestAFrameAllocatesNothing(t *testing.T) {
 	}))
 	b := o.StreamStatus().GetBook()
 	balanced(t, b)
-	require.Equal(t, o.sequence-1, b.GetDropped()["superseded"])
+	require.Equal(t, o.acct.sequence-1, b.GetDropped()["superseded"])
 
 	require.NotNil(t, o.Begin(at, width, height)) // without a Commit
 	require.NotNil(t, o.Begin(at, width, height))
-	require.Equal(t, b.GetCaptured()+1, o.sequence, "void")
+	require.Equal(t, b.GetCaptured()+1, o.acct.sequence, "void")
 	o.claim.epoch++ // the epoch ends before the picture is full
 	o.Commit()
 	o.Commit() // and one without a Begin
-	require.Equal(t, b.GetCaptured()+1, o.sequence, "void")
+	require.Equal(t, b.GetCaptured()+1, o.acct.sequence, "void")
 	o.claim.standing = standby
 	require.Nil(t, o.Begin(at, width, height))
 }

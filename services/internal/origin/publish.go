@@ -80,10 +80,7 @@ func (o *Origin) send(p *picture, to string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.credit.sent(to, sent{p.id(), at})
-	if !p.again {
-		o.book.waiting--
-		o.book.published++
-	}
+	o.acct.sent(p.head.Sequence, to)
 	o.busCause = ""
 	if o.kept != nil {
 		o.release(o.kept)
@@ -107,11 +104,7 @@ func (o *Origin) refuse(p *picture, err error) {
 		cause = err.Error()
 	}
 	o.mu.Lock()
-	if p.again {
-		o.book.unanswered++
-	} else {
-		o.book.drop(why)
-	}
+	o.acct.drop(p.head.Sequence, why)
 	fresh := cause != "" && o.busCause == ""
 	if fresh {
 		o.busCause = cause

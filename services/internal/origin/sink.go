@@ -39,9 +39,7 @@ func (o *Origin) begin(at time.Time, format frame.Format, w, h, size int) []byte
 	jpeg := o.want.rungs != 0 && o.jpegPace.take(at, o.want.fps, o.fps)
 	raw := o.want.raw && o.rawPace.take(at, o.want.rawFPS, o.fps)
 	if !jpeg && !raw {
-		o.sequence++
-		o.book.captured++
-		o.book.unwanted++
+		o.acct.capture(false)
 		return nil
 	}
 	p := o.filling
@@ -77,16 +75,9 @@ func (o *Origin) Commit() {
 		o.release(p)
 		return
 	}
-	o.sequence++
-	o.book.captured++
-	p.head.Sequence = o.sequence
+	p.head.Sequence = o.acct.capture(p.jpeg) // where no rung is wanted: the readers' copies are not in the book
 	if p.sampled {
 		o.traceNext = false
-	}
-	if p.jpeg {
-		o.book.waiting++
-	} else {
-		o.book.unwanted++ // no rung is: the readers' copies are not in the book
 	}
 	if old, displaced := o.slot.Put(p); displaced {
 		o.supersede(old, p)
@@ -120,11 +111,8 @@ func (o *Origin) supersede(old, by *picture) {
 
 // drop books a frame that goes to no encoder, and frees it. The caller holds mu.
 func (o *Origin) drop(p *picture, why reason) {
-	switch {
-	case p.again:
-		o.book.unanswered++ // it counts as published since it was the first time
-	case p.jpeg:
-		o.book.drop(why)
+	if p.jpeg {
+		o.acct.drop(p.head.Sequence, why)
 	}
 	if p.sampled {
 		o.dropped(p, why)

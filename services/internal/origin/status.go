@@ -15,6 +15,7 @@ import (
 func (o *Origin) StreamStatus() *pb.StreamStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	now := time.Now()
 	s := &pb.StreamStatus{
 		Name: o.cfg.Stream, Owner: pb.Owner_OWNER_CAM, Source: o.cfg.Source, Cause: o.cause,
 		Width: uint32(o.w), Height: uint32(o.h), Fps: o.fps,
@@ -36,11 +37,12 @@ func (o *Origin) StreamStatus() *pb.StreamStatus {
 		if o.busCause != "" {
 			s.Cause = o.busCause
 		}
-		s.Epoch, s.Sequence = o.claim.epoch, o.sequence
-		s.Book = o.book.message(o.openFrames())
+		s.Epoch, s.Sequence = o.claim.epoch, o.acct.sequence
+		s.Book = o.acct.message(o.openFrames(), now)
 		s.Readers = o.demand.echoes()
-		s.Clocks = o.offsets.list(time.Now())
+		s.Clocks = o.offsets.list(now)
 	}
+	s.Ended = o.endedBooks(now)
 	return s
 }
 
@@ -87,7 +89,9 @@ func (o *Origin) measure() (stop func(), err error) {
 		o.mu.Lock()
 		n := o.openFrames()
 		all := o.past
-		all.add(&o.book, 0)
+		for _, a := range append([]*account{o.acct}, o.ended...) {
+			all.addRevisable(a)
+		}
 		o.mu.Unlock()
 		out.ObserveInt64(open, int64(n), metric.WithAttributes(stream))
 		see := func(outcome string, n uint64) {
