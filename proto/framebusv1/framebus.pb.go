@@ -1321,12 +1321,12 @@ func (x *UndoneFrame) GetRungs() []Rung {
 type WatchedRung struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Rung  Rung                   `protobuf:"varint,1,opt,name=rung,proto3,enum=framebus.v1.Rung" json:"rung,omitempty"`
-	// From the encoders to here, up to settled: encoded + unbooked = received + lost. Encoded is by the owner's book where
-	// this gateway listened throughout, else by Done.
+	// From the encoders to here, up to settled: encoded + unbooked = received + lost. Encoded is by the owner's book
+	// where this gateway listened throughout, else by Done.
 	Encoded  uint64 `protobuf:"varint,2,opt,name=encoded,proto3" json:"encoded,omitempty"`
 	Received uint64 `protobuf:"varint,3,opt,name=received,proto3" json:"received,omitempty"`
 	Lost     uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
-	// Received though the owner's book has it as not encoded, its Done being lost and the word of it too late.
+	// Received, or a Done said so, though the owner's book has it as not encoded: its Done did not come there in time.
 	Unbooked uint64 `protobuf:"varint,5,opt,name=unbooked,proto3" json:"unbooked,omitempty"`
 	// In the gateway, until now: arrived = taken + superseded + stale + malformed + queued.
 	Arrived    uint64 `protobuf:"varint,6,opt,name=arrived,proto3" json:"arrived,omitempty"`

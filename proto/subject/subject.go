@@ -78,6 +78,9 @@ func RawFor(encoder string) string { return root + "raw.*.*." + encoder }
 // Done is where an origin hears of the frames it sent.
 func Done(by By, stream string) string { return root + "done." + string(by) + "." + stream }
 
+// DoneOf is where readers hear of a stream's Done, whatever kind of owner it has.
+func DoneOf(stream string) string { return root + "done.*." + stream }
+
 // AllDone is every origin's Done.
 func AllDone() string { return root + "done.*.*" }
 

@@ -110,7 +110,9 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	if d.OnListening != nil {
 		d.OnListening(l.Addr())
 	}
-	return g.Wait()
+	err = g.Wait()
+	d.Roster.Drain() // the last word about what the viewers had
+	return err
 }
 
 func (gw *gateway) serve(server *http.Server, l net.Listener) error {
@@ -133,7 +135,10 @@ func (gw *gateway) serve(server *http.Server, l net.Listener) error {
 
 // fill adds what a gateway says of itself to its Status.
 func (gw *gateway) fill(s *pb.Status) {
-	s.Gateway = &pb.GatewayStatus{Viewers: uint32(gw.admitted.now()), MaxViewers: uint32(gw.cfg.MaxClients)}
+	s.Gateway = &pb.GatewayStatus{
+		Viewers: uint32(gw.admitted.now()), MaxViewers: uint32(gw.cfg.MaxClients),
+		Ledger: gw.hub.Ledger(), Unreadable: gw.hub.Unreadable(),
+	}
 	s.Streams = gw.desk.Streams()
 }
 

@@ -52,7 +52,7 @@ func TestDemandFollowsTheViewers(t *testing.T) {
 	for _, c := range all {
 		c.more(1)
 	}
-	require.Equal(t, before+1, r.nats.Subscriptions(), "one subscription, however many watch")
+	require.Equal(t, before+2, r.nats.Subscriptions(), "pictures and what encoders answer, however many watch")
 	n := len(cam.heard())
 	r.eventually(func() bool { return len(cam.heard()) >= n+5 }, "demand is not repeated")
 

@@ -44,14 +44,9 @@ func (gw *gateway) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/streams", gw.apiStreams)
 	mux.HandleFunc("GET /api/v1/viewers", gw.apiViewers)
 	mux.HandleFunc("GET "+tracePath, gw.apiTrace)
-	later := func(what string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			gw.refuse(w, refusal{http.StatusNotImplemented, what + " is not built yet", "see the project's issues"})
-		}
-	}
 	mux.HandleFunc("GET /publish", gw.publish)
 	mux.HandleFunc("GET /api/v1/publishers", gw.apiPublishers)
-	mux.HandleFunc("GET /api/v1/ledger", later("the ledger"))
+	mux.HandleFunc("GET /api/v1/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, gw.hub.AllLedgers()) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { service.ServeReady(w, gw.ready()) })
 	if gw.d.Metrics != nil {

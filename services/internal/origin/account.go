@@ -92,7 +92,6 @@ func (a *account) drop(sequence uint64, why reason) {
 	m := a.mark(sequence)
 	if m.stage == handedOn {
 		a.unanswered++
-		a.shares[m.share].sent++
 		a.shares[m.share].unanswered++
 	} else {
 		a.book.drop(why)
@@ -103,7 +102,9 @@ func (a *account) drop(sequence uint64, why reason) {
 // sent books a frame that an encoder got.
 func (a *account) sent(sequence uint64, encoder string) {
 	m := a.mark(sequence)
-	if m.stage != handedOn {
+	if m.stage == handedOn {
+		a.shares[m.share].sent-- // it is another's now
+	} else {
 		a.waiting--
 		a.published++
 	}
@@ -128,9 +129,7 @@ func (a *account) shareOf(encoder string) uint8 {
 
 // handOn takes a refused frame back; whoever gets it next answers for it.
 func (a *account) handOn(sequence uint64) {
-	m := a.mark(sequence)
-	m.stage = handedOn
-	a.shares[m.share].sent--
+	a.mark(sequence).stage = handedOn
 }
 
 // lose books a frame that nobody will answer, as far as is known now.

@@ -32,7 +32,6 @@ func (h *Hub) Select(v *viewer.Viewer, sel *pb.Select) {
 		return
 	}
 	if sel.GetRung() == "off" {
-		v.Drop(s.channel)
 		h.mu.Lock()
 		h.leave(s, v)
 		h.mu.Unlock()

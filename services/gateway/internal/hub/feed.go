@@ -9,6 +9,7 @@ import (
 
 	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway/internal/ledger"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/adapt"
@@ -28,12 +29,13 @@ const (
 
 // feed is one rung of one stream while somebody wants it: one subscription, however many watch.
 type feed struct {
-	h      *Hub
-	stream *stream
-	rung   frame.Rung
-	sub    *bus.Sub
-	in     *mailbox.Queue[arrival]
-	cancel context.CancelFunc
+	h       *Hub
+	stream  *stream
+	rung    frame.Rung
+	sub     *bus.Sub
+	account *ledger.Stream
+	in      *mailbox.Queue[arrival]
+	cancel  context.CancelFunc
 
 	idleSince time.Time // since when nobody wants it; the hub's lock guards it
 
@@ -48,30 +50,54 @@ type feed struct {
 }
 
 type arrival struct {
-	msg bus.Msg
-	at  time.Time
+	head frame.Header
+	jpeg []byte
+	at   time.Time
 }
 
 // openFeed subscribes. The hub's lock is held.
 func openFeed(h *Hub, s *stream, r frame.Rung) (*feed, error) {
 	f := &feed{h: h, stream: s, rung: r, in: mailbox.NewQueue[arrival](feedBound), arrived: make(chan struct{})}
-	sub, err := h.d.Bus.Data.Subscribe(subject.JPEG(s.name, r), func(m bus.Msg) {
-		if _, displaced := f.in.Put(arrival{m, time.Now()}); displaced {
-			h.meters.picture(superseded)
-		}
-	})
+	f.account = h.ledger.Stream(s.name, time.Now())
+	sub, err := h.d.Bus.Data.Subscribe(subject.JPEG(s.name, r), f.receive)
 	if err != nil {
 		return nil, fmt.Errorf("stream %q: %w", s.name, err)
 	}
 	f.sub = sub
+	f.account.Subscribed(r, time.Now())
+	h.hearDone(s, f.account)
 	h.launch(f)
 	return f, nil
 }
 
 func (f *feed) close() {
 	f.sub.Unsubscribe()
+	f.account.Unsubscribed(f.rung, time.Now())
 	f.cancel()
 }
+
+// receive moves a picture into the mailbox.
+func (f *feed) receive(m bus.Msg) {
+	a := arrival{at: time.Now()}
+	var err error
+	if a.head, a.jpeg, err = frame.Parse(m.Data); err != nil || a.head.Rung != f.rung {
+		f.h.unreadable.Add(1)
+		f.h.meters.picture(malformed)
+		return
+	}
+	f.account.Arrived(&a.head, a.at)
+	if old, displaced := f.in.Put(a); displaced {
+		f.fate(&old.head, superseded)
+	}
+}
+
+// fate counts what became of a picture.
+func (f *feed) fate(head *frame.Header, fate fate) {
+	f.h.meters.picture(fate)
+	f.account.Fate(head, ledgerFates[fate])
+}
+
+var ledgerFates = [fates]ledger.Fate{ledger.Taken, ledger.Superseded, ledger.Malformed, ledger.Stale}
 
 func (f *feed) run(ctx context.Context) {
 	for {
@@ -85,9 +111,9 @@ func (f *feed) run(ctx context.Context) {
 
 // take checks a picture and offers it to all who watch.
 func (f *feed) take(a arrival) {
-	head, jpeg, err := frame.Parse(a.msg.Data)
-	if err != nil || head.Rung != f.rung || !isJPEG(&head, jpeg) {
-		f.h.meters.picture(malformed)
+	head := a.head
+	if !isJPEG(&head, a.jpeg) {
+		f.fate(&head, malformed)
 		return
 	}
 	received := f.h.start.Add(a.at.Sub(f.h.start))
@@ -96,19 +122,15 @@ func (f *feed) take(a arrival) {
 	now := f.h.Now()
 	delay := time.Duration(now.UnixMicro()-head.CapturedUs) * time.Microsecond
 	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, now.Sub(f.h.start)) {
-		f.h.meters.picture(stale)
+		f.fate(&head, stale)
 		return
 	}
 	head.Channel = f.stream.channel
 	head.SetHop(frame.Received, received)
 	head.SetHop(frame.Handed, now)
-	p := picture.New(head, f.h.numbers.Next(), jpeg)
-	for _, seat := range f.stream.watched() {
-		if seat.takes(f.rung) {
-			seat.viewer.Offer(p)
-		}
-	}
-	f.h.meters.picture(taken)
+	p := picture.New(head, f.h.numbers.Next(), a.jpeg)
+	f.offer(p)
+	f.fate(&head, taken)
 	f.keep(p, a.at)
 }
 
@@ -145,7 +167,7 @@ func (f *feed) offerNewest(v *viewer.Viewer) {
 	p, at := f.newest, f.at
 	f.mu.Unlock()
 	if p != nil && time.Since(at) < freshFor {
-		v.Offer(p)
+		f.offerOne(v, p)
 	}
 }
 

@@ -9,11 +9,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/gateway/internal/ledger"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/bus"
@@ -45,11 +47,14 @@ type Deps struct {
 
 // Hub is safe for concurrent use.
 type Hub struct {
-	d       Deps
-	start   time.Time
-	numbers picture.Counter
-	meters  *meters
-	poke    chan struct{} // a token while demand may have changed
+	d          Deps
+	start      time.Time
+	numbers    picture.Counter
+	meters     *meters
+	poke       chan struct{} // a token while demand may have changed
+	ledger     *ledger.Ledger
+	told       *ledger.Told
+	unreadable atomic.Uint64
 
 	mu       sync.Mutex
 	streams  map[string]*stream
@@ -68,10 +73,12 @@ type watcher struct {
 
 // New makes a hub that hears nothing until Run.
 func New(d Deps) *Hub {
-	return &Hub{
+	h := &Hub{
 		d: d, start: time.Now(), meters: newMeters(d.Meter), poke: make(chan struct{}, 1),
 		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{}, lowest: map[string]int{},
 	}
+	h.ledger, h.told = ledger.New(h.start, h.lost), ledger.NewTold()
+	return h
 }
 
 // Numbers gives this gateway's numbers for frames and pings.
@@ -100,6 +107,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.mu.Unlock()
 	defer h.d.Roster.Watch(h.hear)()
 	defer h.d.Bus.Control.Watch(func(bool) { h.changed() })()
+	defer h.d.Bus.Data.Watch(func(up bool) { h.ledger.Linked(up, time.Now()) })()
+	up, _ := h.d.Bus.Data.Up()
+	h.ledger.Linked(up, time.Now())
 	g.Go(func() error { h.loop(ctx); return nil })
 	return g.Wait()
 }
@@ -118,6 +128,7 @@ func (h *Hub) loop(ctx context.Context) {
 			h.settle(false)
 		case <-feedback.C:
 			h.age()
+			h.sweep()
 			h.adapt()
 			h.settle(true)
 		case <-stats.C:
@@ -140,6 +151,7 @@ func (h *Hub) end() {
 				asked = true
 			}
 		}
+		h.deafen(s, time.Now())
 		if asked {
 			h.ask(s)
 		}
@@ -177,6 +189,7 @@ func (h *Hub) settle(every bool) {
 				changed = true
 			}
 		}
+		h.deafen(s, now)
 		if d := s.demand(); d != s.asked || changed || every && d.any {
 			h.ask(s)
 		}
@@ -248,17 +261,18 @@ func (h *Hub) Detach(v *viewer.Viewer) {
 		return
 	}
 	delete(h.viewers, v)
+	h.meters.viewer(w.counted, v.Stats())
 	for _, s := range h.streams {
 		if s.seats[v] != nil {
 			h.leave(s, v)
 		}
 	}
-	h.meters.viewer(w.counted, v.Stats())
 }
 
 func (h *Hub) leave(s *stream, v *viewer.Viewer) {
 	delete(s.seats, v)
 	s.publishSeats()
+	h.ledger.Stream(s.name, time.Now()).Left(v.Drop(s.channel))
 	h.changed()
 }
 

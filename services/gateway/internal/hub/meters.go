@@ -24,7 +24,7 @@ const (
 var fateNames = [fates]string{"taken", "superseded", "malformed", "stale"}
 
 type meters struct {
-	pictures, delivered, bytes, skipped, paints, moves metric.Int64Counter
+	pictures, delivered, bytes, skipped, paints, moves, lost metric.Int64Counter
 
 	byFate [fates][]metric.AddOption // built once: a picture allocates no attributes
 }
@@ -46,7 +46,9 @@ func newMeters(m metric.Meter) *meters {
 		bytes:     counter("framebus.gateway.delivered.size", "By", "Bytes of pictures sent to viewers."),
 		skipped:   counter("framebus.gateway.skipped", "{frame}", "Pictures not sent to viewers, by reason."),
 		paints:    counter("framebus.gateway.painted", "{message}", "Reports of what viewers showed."),
-		moves:     counter("framebus.gateway.rung.changes", "{change}", "Viewers' changes of rung by reason."),
+		lost: counter("framebus.gateway.lost", "{frame}",
+			"Pictures that were encoded while this gateway was subscribed, and never came."),
+		moves: counter("framebus.gateway.rung.changes", "{change}", "Viewers' changes of rung by reason."),
 	}
 	for f, name := range fateNames {
 		set := attribute.NewSet(attribute.String("fate", name))
@@ -61,6 +63,11 @@ func (m *meters) picture(f fate) { m.pictures.Add(context.Background(), 1, m.byF
 func (m *meters) moved(f viewer.Fare) {
 	m.moves.Add(context.Background(), 1, metric.WithAttributes(
 		attribute.String("rung", frame.Rung(f.Rung).String()), attribute.String("reason", string(f.Reason))))
+}
+
+func (m *meters) lostOnBus(stream string, r frame.Rung, n uint64) {
+	m.lost.Add(context.Background(), int64(n), metric.WithAttributes(
+		attribute.String("stream", stream), attribute.String("rung", r.String())))
 }
 
 func (m *meters) painted() { m.paints.Add(context.Background(), 1) }

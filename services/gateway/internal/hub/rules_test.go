@@ -9,10 +9,13 @@ import (
 
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/gateway/internal/ledger"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,6 +91,10 @@ func TestViewersAreListedInTheOrderTheyCame(t *testing.T) {
 func TestAPictureCostsFewAllocations(t *testing.T) {
 	h := New(Deps{})
 	f := &feed{h: h, stream: &stream{channel: 1}, arrived: make(chan struct{})}
+	f.in, f.account = mailbox.NewQueue[arrival](feedBound), h.ledger.Stream("cam0", time.Now())
+	answer := &pb.Done{Stream: "cam0", Epoch: 1, Fate: pb.Fate_FATE_ENCODED, Rungs: []pb.Rung{pb.Rung_RUNG_FULL}}
+	done, err := proto.Marshal(answer)
+	require.NoError(t, err)
 	var picture bytes.Buffer
 	require.NoError(t, jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 48)), nil))
 	head := frame.NewHeader()
@@ -99,7 +106,18 @@ func TestAPictureCostsFewAllocations(t *testing.T) {
 		head.Sequence++
 		head.CapturedUs = now.UnixMicro()
 		head.Put(msg)
-		f.take(arrival{bus.Msg{Data: msg}, now})
+		f.receive(bus.Msg{Data: msg})
+		a, ok := f.in.TryTake()
+		if !ok {
+			t.Fatal("it was not received")
+		}
+		f.take(a)
+		d, err := ledger.ParseDone(done)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Sequence = head.Sequence
+		f.account.Done(d, now)
 	})
 	require.Equal(t, head.Sequence, f.newest.Header.Sequence, "it was taken")
 	require.LessOrEqual(t, allocations, 3.0)

@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
+	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/presence"
 )
 
@@ -29,6 +31,7 @@ type stream struct {
 	seats     map[*viewer.Viewer]*seat
 	snapshots int // that wait for a picture
 	feeds     [frame.Rungs]*feed
+	done      *bus.Sub // what encoders answer, while there are feeds
 	asked     demand
 	traceNext bool
 
@@ -36,6 +39,7 @@ type stream struct {
 	known [frame.Rungs]float64 // sizes at quality 80, of rungs that were seen
 
 	watching atomic.Pointer[[]*seat] // seats, for the feeds
+	offering [frame.Rungs]sync.Mutex // held while a picture of a rung is being offered
 }
 
 // seat is a viewer's part in a stream. The old rung goes on until the new one's first picture.
@@ -153,6 +157,8 @@ func (h *Hub) hear(st *pb.Status, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.hearEncoder(st)
+	h.hearSettled(st, at)
+	h.told.Hear(st, at)
 	for _, ss := range st.GetStreams() {
 		s := h.streams[ss.GetName()]
 		if s == nil {

@@ -34,6 +34,7 @@ type lane struct {
 	frames    uint64
 	acked     uint64 // of them, read by the client
 	skipped   [reasons]uint64
+	tallies   tallies // the same by epoch and rung
 	lastOffer time.Duration
 	interval  time.Duration // between two offers, smoothed
 	rung      frame.Rung    // of the last picture sent
@@ -67,18 +68,19 @@ func (l *lane) offer(p *picture.Picture, at time.Duration) (since time.Duration)
 		l.interval += (min(since, time.Second) - l.interval) / 8
 	}
 	l.offered++
+	l.tallies.of(h).Offered++
 	l.lastOffer = at
 	late := l.order.Late(h, at)
 	l.order.Heard(h, at)
 	switch {
 	case l.tuning.Hidden:
-		l.skipped[Hidden]++
+		l.skip(h, Hidden)
 	case late:
-		l.skipped[Late]++
+		l.skip(h, Late)
 	default:
 		fps, why := l.bound()
 		if !l.pace.Take(h.CapturedUs, fps) {
-			l.skipped[why]++
+			l.skip(h, why)
 			break
 		}
 		if len(l.waiting) == 0 {
@@ -124,15 +126,15 @@ func (l *lane) put(s slotted) {
 		i--
 	}
 	if i > 0 && same(l.waiting[i-1].p, s.p) {
-		l.skipped[Late]++ // it came twice
+		l.skip(&s.p.Header, Late) // it came twice
 		return
 	}
 	if len(l.waiting) == cap(l.waiting) {
 		if i == 0 {
-			l.skipped[Late]++ // older than all that wait
+			l.skip(&s.p.Header, Late) // older than all that wait
 			return
 		}
-		l.skipped[Superseded]++
+		l.skip(&l.waiting[0].p.Header, Superseded)
 		copy(l.waiting, l.waiting[1:i])
 		l.waiting[i-1] = s
 		return
@@ -174,18 +176,21 @@ func (l *lane) take(now time.Duration) *picture.Picture {
 	l.waiting = l.waiting[:n]
 	l.since = now // the next of a smooth viewer has waited from now on
 	if l.order.Late(&p.Header, now) {
-		l.skipped[Late]++
+		l.skip(&p.Header, Late)
 		return nil
 	}
 	l.order.Sent(&p.Header, now)
 	l.frames++
+	l.tallies.of(&p.Header).Delivered++
 	l.rung, l.quality = p.Header.Rung, p.Header.Quality
 	return p
 }
 
 // drop empties the lane and counts what waited.
 func (l *lane) drop(why Reason) {
-	l.skipped[why] += uint64(len(l.waiting))
+	for _, s := range l.waiting {
+		l.skip(&s.p.Header, why)
+	}
 	clear(l.waiting)
 	l.waiting = l.waiting[:0]
 }

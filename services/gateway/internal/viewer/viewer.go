@@ -209,12 +209,18 @@ func (v *Viewer) Show(channel uint16, t Tuning) {
 	}
 }
 
-// Drop ends a stream; the connection stays.
-func (v *Viewer) Drop(channel uint16) {
+// Drop ends a stream, and returns what the viewer had of it; the connection stays.
+func (v *Viewer) Drop(channel uint16) []Tally {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	var had []Tally
+	if l := v.find(channel); l != nil {
+		l.drop(Closed)
+		had = l.tally()
+	}
 	v.lanes = slices.DeleteFunc(v.lanes, func(l *lane) bool { return l.channel == channel })
 	v.lane = 0
+	return had
 }
 
 func (v *Viewer) find(channel uint16) *lane {
@@ -227,13 +233,13 @@ func (v *Viewer) find(channel uint16) *lane {
 }
 
 // Offer gives the viewer a picture. It never waits; the picture is sent now, waits for credit, or is skipped and
-// counted. Pictures of a channel that is not shown are dropped.
-func (v *Viewer) Offer(p *picture.Picture) {
+// counted. It is false where the picture's channel is not shown, so that nobody has counted it.
+func (v *Viewer) Offer(p *picture.Picture) bool {
 	v.mu.Lock()
 	l := v.find(p.Header.Channel)
 	if l == nil {
 		v.mu.Unlock()
-		return
+		return false
 	}
 	v.credit.Offered(l.offer(p, v.now()))
 	if v.closing {
@@ -241,10 +247,11 @@ func (v *Viewer) Offer(p *picture.Picture) {
 	}
 	if v.turn {
 		v.mu.Unlock()
-		return
+		return true
 	}
 	v.turn = true
 	v.pumpLocked()
+	return true
 }
 
 // Notice sends a control message, to framebus.v1 clients only. At most 16 wait; of two Stats of one channel the newer
