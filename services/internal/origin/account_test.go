@@ -189,5 +189,5 @@ func TestCorrectionsAreBounded(t *testing.T) {
 	b := adds(t, a, 0, now)
 	require.EqualValues(t, maxMarks, b.GetSettled())
 	require.Len(t, a.marks, maxMarks)
-	require.Equal(t, frame.Rungs, len(b.GetEncoded()))
+	require.Len(t, b.GetEncoded(), frame.Rungs)
 }

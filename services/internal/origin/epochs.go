@@ -9,8 +9,8 @@ import (
 
 // An epoch that has ended goes on being booked: its frames are still at encoders, and their Done still come.
 
-// endEpoch begins the account of the claim's epoch and puts the one before among the ended. Frames that wait are dropped
-// with it. The caller holds mu.
+// endEpoch begins the account of the claim's epoch and puts the one before among the ended. Frames that wait are
+// dropped with it. The caller holds mu.
 func (o *Origin) endEpoch(now time.Time) {
 	o.dropWaiting()
 	if a := o.acct; a.epoch != 0 {

@@ -31,7 +31,6 @@ type world struct {
 	at   time.Duration
 
 	frames     []*shot
-	settled    int
 	subscribed [frame.Rungs]bool
 	linked     bool
 	reset      [frame.Rungs]time.Duration // when subscription or connection last began or ended
@@ -185,7 +184,7 @@ func (w *world) run(d time.Duration, capture bool) {
 // TestTheBusLineIsExact plays minutes of losses on every hop while the gateway comes and goes. A lost picture is lost,
 // one that came is received, and only what neither Done nor picture told this gateway of is unexplained.
 func TestTheBusLineIsExact(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(30) {
 		w := newWorld(t, seed)
 		w.subscribe(frame.Full, true)
 		for range 20 {
@@ -320,8 +319,10 @@ func TestTheHubsAndTheViewersLines(t *testing.T) {
 	row := gatewayAnswer("gw", 0, l.Status("cam0", []viewer.Tally{here, {Epoch: 3, Offered: 5}})[0]).Rungs[0]
 	require.True(t, row.Explained)
 	require.Equal(t, "half", row.Rung)
-	require.Equal(t, HubLine{Arrived: 5, Taken: 1, Superseded: 1, Stale: 1, Malformed: 1, Queued: 1, Duplicate: 1}, row.Hub)
-	require.Equal(t, ViewersLine{Offered: 3, Delivered: 1, InFlight: 1, Skipped: map[string]uint64{"closed": 1}}, row.Viewers)
+	hub := HubLine{Arrived: 5, Taken: 1, Superseded: 1, Stale: 1, Malformed: 1, Queued: 1, Duplicate: 1}
+	require.Equal(t, hub, row.Hub)
+	viewers := ViewersLine{Offered: 3, Delivered: 1, InFlight: 1, Skipped: map[string]uint64{"closed": 1}}
+	require.Equal(t, viewers, row.Viewers)
 
 	row = gatewayAnswer("gw", 0, l.Status("cam0", nil)[0]).Rungs[0]
 	require.EqualValues(t, 1, row.Viewers.Difference, "a viewer that has hidden a picture")
@@ -379,7 +380,8 @@ func TestWhatIsTold(t *testing.T) {
 	require.True(t, epochs[0].Explained)
 	require.Equal(t, "open", epochs[0].State)
 	require.Equal(t, map[string]uint64{"full": 4, "half": 1, "quarter": 0}, epochs[0].Encoded)
-	require.Equal(t, []string{"a", "b"}, []string{epochs[0].Encoders.Shares[0].Encoder, epochs[0].Encoders.Shares[1].Encoder})
+	shares := epochs[0].Encoders.Shares
+	require.Equal(t, []string{"a", "b"}, []string{shares[0].Encoder, shares[1].Encoder})
 	require.Equal(t, BusLine{Encoded: 4, Received: 3, Lost: 1}, epochs[0].Gateways[0].Rungs[0].Bus)
 	require.Len(t, epochs[0].Gateways[0].Rungs, 1, "a rung of another version")
 	require.Equal(t, "closed", epochs[1].State)
@@ -399,7 +401,7 @@ func TestADoneIsReadAsTheSchemaHasIt(t *testing.T) {
 			Stream: rapid.String().Draw(t, "stream"), Epoch: rapid.Uint64().Draw(t, "epoch"),
 			Sequence: rapid.Uint64().Draw(t, "sequence"), Encoder: "e", Run: 9, WaitedUs: 3, SentUs: -1,
 			Fate:  pb.Fate(rapid.Int32Range(-1, 9).Draw(t, "fate")),
-			Rungs: rapid.SliceOf(rapid.Custom(func(t *rapid.T) pb.Rung { return pb.Rung(rapid.Int32Range(-1, 4).Draw(t, "r")) })).Draw(t, "rungs"),
+			Rungs: rapid.SliceOf(rapid.SampledFrom([]pb.Rung{-1, 0, 1, 2, 3})).Draw(t, "rungs"),
 		}
 		b, err := proto.Marshal(m)
 		require.NoError(t, err)
