@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -159,8 +158,7 @@ type Viewer struct {
 	cfg    Config
 	deps   Deps
 	log    *slog.Logger
-	target *url.URL
-	header http.Header
+	dialer dialer
 	start  time.Time
 	began  atomic.Bool
 	box    *box
@@ -213,12 +211,14 @@ func New(cfg Config, deps Deps) (*Viewer, error) {
 		cfg:    cfg,
 		deps:   deps,
 		log:    deps.Log.With("gateway", target.Host),
-		target: target,
-		header: header,
+		dialer: dialer{target: target, header: header, tls: cfg.TLS, write: 1024},
 		start:  time.Now(),
 		box:    newBox(cfg.Every, cfg.Queue),
 		spare:  &buffers{},
 		wake:   make(chan struct{}, 1),
+	}
+	if cfg.Format == V1 {
+		v.dialer.protocol = protocol
 	}
 	v.streams = []*stream{{name: cfg.Stream, maxFPS: cfg.MaxFPS}}
 	for _, name := range cfg.Also {
@@ -241,7 +241,8 @@ func (v *Viewer) Run(ctx context.Context) error {
 	g.Go(func() error {
 		// What was read is still handed over where every frame counts: so this ends deliver, and no error does.
 		defer v.box.close()
-		v.setState(State{Phase: Ended, Err: v.connect(ctx)})
+		r := retry{attempts: v.cfg.Attempts, delay: v.cfg.Delay, log: v.log, state: v.setState}
+		v.setState(State{Phase: Ended, Err: r.keep(ctx, v.once)})
 		return nil
 	})
 	if err := g.Wait(); err != nil {

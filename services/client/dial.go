@@ -3,11 +3,13 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -58,7 +60,31 @@ func (e *ErrRefused) final() bool {
 
 // target is the URL to dial, without user and password, and the header of the handshake.
 func (c *Config) target() (*url.URL, http.Header, error) {
-	raw := c.URL
+	u, h, err := endpoint(c.URL, "/ws", c.Header)
+	if err != nil {
+		return nil, nil, err
+	}
+	q := u.Query()
+	set := func(key, value string) {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	set("stream", c.Stream)
+	set("rung", c.Rung)
+	set("mode", c.Mode)
+	if c.MaxFPS > 0 {
+		q.Set("max_fps", strconv.FormatFloat(c.MaxFPS, 'g', -1, 64))
+	}
+	if c.Format == Sized {
+		q.Set("format", "sized")
+	}
+	u.RawQuery = q.Encode()
+	return u, h, nil
+}
+
+// endpoint is the WebSocket URL of a gateway's path, without user and password, and the header of the handshake.
+func endpoint(raw, path string, more http.Header) (*url.URL, http.Header, error) {
 	if !strings.Contains(raw, "://") {
 		raw = "http://" + raw
 	}
@@ -79,26 +105,9 @@ func (c *Config) target() (*url.URL, http.Header, error) {
 		return nil, nil, errors.New("URL names no host: want something like http://host:8002")
 	}
 	u.Fragment = ""
-	if u.Path = strings.TrimRight(u.Path, "/"); !strings.HasSuffix(u.Path, "/ws") {
-		u.Path += "/ws"
+	if u.Path = strings.TrimRight(u.Path, "/"); !strings.HasSuffix(u.Path, path) {
+		u.Path += path
 	}
-	q := u.Query()
-	set := func(key, value string) {
-		if value != "" {
-			q.Set(key, value)
-		}
-	}
-	set("stream", c.Stream)
-	set("rung", c.Rung)
-	set("mode", c.Mode)
-	if c.MaxFPS > 0 {
-		q.Set("max_fps", strconv.FormatFloat(c.MaxFPS, 'g', -1, 64))
-	}
-	if c.Format == Sized {
-		q.Set("format", "sized")
-	}
-	u.RawQuery = q.Encode()
-
 	h := http.Header{"User-Agent": {"framebus-client"}}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -106,20 +115,29 @@ func (c *Config) target() (*url.URL, http.Header, error) {
 		h.Set("Authorization", "Basic "+pair)
 		u.User = nil
 	}
-	for key, values := range c.Header {
+	for key, values := range more {
 		h[http.CanonicalHeaderKey(key)] = values
 	}
 	return u, h, nil
 }
 
+// dialer makes the connections of one viewer or publisher.
+type dialer struct {
+	target   *url.URL
+	header   http.Header
+	tls      *tls.Config
+	protocol string // the subprotocol that the gateway must speak, or none
+	write    int    // bytes written at once: gorilla sends a longer message in as many fragments
+}
+
 // dial makes one attempt. It ends with ctx, also while the peer accepts and says nothing.
-func (v *Viewer) dial(ctx context.Context) (*websocket.Conn, error) {
+func (d *dialer) dial(ctx context.Context) (*websocket.Conn, error) {
 	stop := func() bool { return true }
-	d := websocket.Dialer{
+	ws := websocket.Dialer{
 		Proxy:            http.ProxyFromEnvironment,
 		HandshakeTimeout: handshake,
 		ReadBufferSize:   readBuffer,
-		WriteBufferSize:  1024,
+		WriteBufferSize:  d.write,
 		// gorilla looks at its context only until the connection is made; the handshake must end with it as well.
 		NetDialContext: func(dctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(dctx, network, addr)
@@ -129,14 +147,14 @@ func (v *Viewer) dial(ctx context.Context) (*websocket.Conn, error) {
 			return conn, err
 		},
 	}
-	if v.cfg.TLS != nil {
-		d.TLSClientConfig = v.cfg.TLS.Clone()
-		d.TLSClientConfig.NextProtos = nil // a WebSocket is HTTP/1.1
+	if d.tls != nil {
+		ws.TLSClientConfig = d.tls.Clone()
+		ws.TLSClientConfig.NextProtos = nil // a WebSocket is HTTP/1.1
 	}
-	if v.cfg.Format == V1 {
-		d.Subprotocols = []string{protocol}
+	if d.protocol != "" {
+		ws.Subprotocols = []string{d.protocol}
 	}
-	conn, resp, err := d.DialContext(ctx, v.target.String(), v.header)
+	conn, resp, err := ws.DialContext(ctx, d.target.String(), d.header)
 	ended := !stop()
 	switch {
 	case ended || ctx.Err() != nil:
@@ -147,10 +165,10 @@ func (v *Viewer) dial(ctx context.Context) (*websocket.Conn, error) {
 	case errors.Is(err, websocket.ErrBadHandshake) && resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, refusal(resp)
 	case err != nil:
-		return nil, fmt.Errorf("dial %s: %w", v.target.Host, err)
-	case v.cfg.Format == V1 && conn.Subprotocol() != protocol:
+		return nil, fmt.Errorf("dial %s: %w", d.target.Host, err)
+	case conn.Subprotocol() != d.protocol:
 		_ = conn.Close()
-		return nil, fmt.Errorf("dial %s: the server does not speak %s", v.target.Host, protocol)
+		return nil, fmt.Errorf("dial %s: the server does not speak %s", d.target.Host, d.protocol)
 	}
 	return conn, nil
 }
@@ -174,14 +192,22 @@ func refusal(resp *http.Response) *ErrRefused {
 	return e
 }
 
-// connect dials, and again, until ctx ends or it gives up.
-func (v *Viewer) connect(ctx context.Context) error {
+// retry is how a connection is kept.
+type retry struct {
+	attempts int           // in a row that may fail; 0 means for ever
+	delay    time.Duration // between them; 0 means a back-off
+	log      *slog.Logger
+	state    func(State)
+}
+
+// keep has once connect, and again, until ctx ends or it gives up. once tells whether the gateway was heard.
+func (r retry) keep(ctx context.Context, once func(context.Context, int) (heard bool, err error)) error {
 	attempt := 0
 	ever := false
 	for ctx.Err() == nil {
 		attempt++
-		v.setState(State{Phase: Connecting, Attempt: attempt})
-		heard, err := v.once(ctx)
+		r.state(State{Phase: Connecting, Attempt: attempt})
+		heard, err := once(ctx, attempt)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -201,15 +227,15 @@ func (v *Viewer) connect(ctx context.Context) error {
 		case errors.As(err, &bye) && !bye.ComeBack:
 			least = shutOut
 		}
-		if v.cfg.Attempts > 0 && attempt >= v.cfg.Attempts {
+		if r.attempts > 0 && attempt >= r.attempts {
 			return fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, attempt, err)
 		}
-		wait := v.cfg.Delay
+		wait := r.delay
 		if wait == 0 {
 			wait = max(backoff(attempt), least)
 		}
-		v.setState(State{Phase: Waiting, Attempt: attempt, Err: err, Wait: wait})
-		v.log.Info("waiting to connect", "reason", err, "attempt", attempt, "wait", wait)
+		r.state(State{Phase: Waiting, Attempt: attempt, Err: err, Wait: wait})
+		r.log.Info("waiting to connect", "reason", err, "attempt", attempt, "wait", wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

@@ -46,14 +46,14 @@ type session struct {
 }
 
 // once dials and watches until the connection ends, and tells whether anything was heard on it.
-func (v *Viewer) once(ctx context.Context) (heard bool, err error) {
-	conn, err := v.dial(ctx)
+func (v *Viewer) once(ctx context.Context, attempt int) (heard bool, err error) {
+	conn, err := v.dialer.dial(ctx)
 	if err != nil {
 		return false, err
 	}
 	s := &session{v: v, conn: conn}
 	v.opened()
-	v.setState(State{Phase: Open, Attempt: v.State().Attempt})
+	v.setState(State{Phase: Open, Attempt: attempt})
 	v.log.Info("connected", "stream", v.cfg.Stream)
 
 	g, gctx := errgroup.WithContext(ctx)
@@ -78,7 +78,7 @@ func (v *Viewer) once(ctx context.Context) (heard bool, err error) {
 	if s.bye != nil {
 		err = &ErrBye{Reason: s.bye.Reason, ComeBack: s.bye.ComeBack}
 	}
-	return s.heard, fmt.Errorf("connection to %s ended: %w", v.target.Host, err)
+	return s.heard, fmt.Errorf("connection to %s ended: %w", v.dialer.target.Host, err)
 }
 
 // read takes messages off the socket at once, for ever.
