@@ -125,6 +125,6 @@ func ledger(t *testing.T, ctx context.Context) {
 	phone.keep("phone-ledger")
 	require.False(t, bad, "it fits")
 	s.setLedger("")
-	phone.eventually("document.querySelector('.ledger-verdict').textContent === 'the ledger is not built yet'",
+	phone.eventually("document.querySelector('.ledger-verdict').textContent === 'The ledger is not built yet'",
 		"a refusal is told")
 }

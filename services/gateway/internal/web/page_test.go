@@ -185,6 +185,7 @@ func TestPage(t *testing.T) {
 	t.Run("a trace is drawn here", func(t *testing.T) { traceHere(t, ctx) })
 	t.Run("without traces the hops are shown", func(t *testing.T) { traceNowhere(t, ctx) })
 	t.Run("the ledger is drawn as it adds up", func(t *testing.T) { ledger(t, ctx) })
+	t.Run("what comes is recorded", func(t *testing.T) { recording(t, ctx) })
 	t.Run("keys and buttons", func(t *testing.T) { keys(t, ctx) })
 	t.Run("a picture that stands is not shown as live", func(t *testing.T) { stale(t, ctx) })
 	t.Run("layout", func(t *testing.T) { layout(t, ctx) })

@@ -5,6 +5,7 @@ const KEYS = {
   p: 'plots',
   f: 'fullscreen',
   s: 'snapshot',
+  r: 'record',
   n: 'next',
   t: 'trace',
   l: 'ledger',

@@ -132,7 +132,7 @@ export class Ledger {
     const atMs = nowMs();
     const answer = document.hidden ? {} : await fetched();
     if (!this.#sheet.isOpen) return;
-    if (answer.error) this.#say(answer.error, false);
+    if (answer.error) this.#say(sentence(answer.error), false);
     if (answer.ledger) this.#draw(answer.ledger);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#read(), Math.max(100, EVERY_MS - (nowMs() - atMs)));
@@ -222,6 +222,7 @@ export class Ledger {
   }
 }
 
+const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 const signed = (n) => (n > 0 ? `+${grouped(n)}` : `−${grouped(-n)}`);
 

@@ -10,6 +10,7 @@ import { Ledger } from './ledger.js';
 import { Overlay } from './overlay.js';
 import { Painter } from './painter.js';
 import { Plots } from './plots.js';
+import { Recorder } from './recorder.js';
 import { Reports } from './reports.js';
 import { AUTO, Rung } from './rung.js';
 import { closeSheet } from './sheet.js';
@@ -40,6 +41,7 @@ const trace = new Trace($('trace'), {
   ask: () => connection.send({ traceNext: { stream } }),
   shown: stats.shown,
 });
+const recorder = new Recorder(document.querySelector('[data-action="record"]'), $('recording'));
 const ledger = new Ledger($('ledger'), () => stream);
 
 let hello = null;
@@ -97,6 +99,7 @@ connection.onpicture = (buffer, arrivedMs) => {
   if (stream && name && name !== stream) return;
   if (name && !stream) shows(name);
   const number = stats.take(frame, arrivedMs, buffer.byteLength);
+  if (number) recorder.take(frame, buffer);
   // A hidden page takes pictures off the socket, so that nothing waits for it, and shows none.
   if (number && !document.hidden) painter.put({ number, buffer, start: frame.start });
 };
@@ -174,7 +177,8 @@ function notice(said) {
 // it every time, so that nothing hangs on what was said before.
 function tellSelect() {
   if (!connection.isOpen || !hello) return;
-  const select = { stream, rung: rung.chosen, ...viewport(), ...(document.hidden && { hidden: true }) };
+  const hidden = document.hidden && !recorder.isOn;
+  const select = { stream, rung: rung.chosen, ...viewport(), ...(hidden && { hidden }) };
   const text = JSON.stringify(select);
   if (text !== lastSelect && connection.send({ select })) lastSelect = text;
 }
@@ -214,6 +218,7 @@ setInterval(() => {
   rung.draw(stats.newest?.rung ?? null);
   plots.sample(nowMs(), now, !connection.isOpen || now.silenceMs > STALE_MS);
   bar.draw(stats.newest);
+  recorder.draw();
   $('unsynced').hidden = !(stats.newest && stats.newest.flags & FLAG_UNSYNCED);
   banner.tick();
   updateStale(now.silenceMs);
@@ -235,11 +240,16 @@ new ResizeObserver(() => {
   resized = setTimeout(tellSelect, 300);
 }).observe($('screen'));
 
+streams.onlist = (list) => {
+  document.querySelector('[data-action="next"]').hidden = list.length < 2;
+};
+
 streams.onchoose = (name) => {
   painter.drop();
   stats.restart(nowMs());
   stats.forget();
   closeSheet();
+  recorder.stop();
   fresh = false;
   app.classList.remove('shown');
   rung.forget();
@@ -261,15 +271,25 @@ async function snapshot() {
     return;
   }
   const taken = stats.newest ? new Date(stats.newest.capturedUs / 1000) : new Date();
+  save(shown.blob, `${stream || 'framebus'}-${taken.toISOString().replace(/:/g, '-')}.jpg`);
+}
+
+function save(blob, name) {
   const link = document.createElement('a');
-  link.href = URL.createObjectURL(shown.blob);
-  link.download = `${stream || 'framebus'}-${taken.toISOString().replace(/:/g, '-')}.jpg`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   document.body.append(link);
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  toast.say(`Saved ${link.download}`);
+  toast.say(`Saved ${name}`);
 }
+
+recorder.onend = ({ file, name }) => {
+  tellSelect();
+  if (file) save(file, name);
+  else toast.say('Nothing was recorded: no picture came');
+};
 
 function showOverlay(on) {
   app.classList.toggle('bare', !on);
@@ -295,6 +315,7 @@ bind({
   overlay: () => showOverlay(app.classList.contains('bare')),
   fullscreen: () => void toggleFullscreen(app),
   snapshot: () => void snapshot(),
+  record: () => (recorder.isOn ? recorder.stop() : recorder.start(stream)),
   next: () => streams.next(),
   plots: () => plots.toggle(),
   auto: () => rung.choose(AUTO),

@@ -5,8 +5,8 @@ const NARROW = '(max-width: 640px), (max-height: 520px)'; // a phone, either way
 
 const PLOTS = [
   { name: 'age', least: 20, of: (s) => s.ageMs, digits: 0 },
-  { name: 'mbps', least: 1, of: (s) => s.mbps, digits: 1 },
-  { name: 'fps', least: 10, of: (s) => s.fps, digits: 0 },
+  { name: 'mbps', least: 1, of: (s) => (s.young ? null : s.mbps), digits: 1 },
+  { name: 'fps', least: 10, of: (s) => (s.young ? null : s.fps), digits: 0 },
   { name: 'quality', least: 100, of: (s) => s.quality || null, digits: 0 },
 ];
 

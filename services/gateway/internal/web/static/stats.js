@@ -137,6 +137,7 @@ export class Stats {
       height: newest?.height ?? 0,
       quality: newest?.quality ?? 0,
       rung: newest?.rung ?? 0,
+      young: ms - this.#since < WINDOW_MS, // rates are not steady yet
       drops: totals.skipped + totals.superseded + totals.failed,
       silenceMs,
       connection: connectionQuality({

@@ -11,6 +11,7 @@ export function chosenStream() {
 
 export class Streams {
   onchoose = () => {};
+  onlist = () => {}; // takes the list when it has changed
   #list = [];
   #current = '';
   #items;
@@ -64,6 +65,7 @@ export class Streams {
       list.sort((a, b) => a.name.localeCompare(b.name));
       if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
       this.#list = list;
+      this.onlist(list);
       this.#draw();
     } catch {
       // The connection says what is wrong; the list waits for its next turn.
