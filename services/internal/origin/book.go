@@ -11,8 +11,8 @@ import (
 type reason uint8
 
 const (
-	superseded   reason = iota // a newer frame took its place
-	noEncoder                  // it waited too long for one
+	superseded   reason = iota // a newer frame took its place, while all encoders were busy
+	noEncoder                  // there was none
 	tooLarge                   // for the bus
 	disconnected               // from the bus
 	busFailed                  // in any other way

@@ -135,6 +135,11 @@ func (p *peer) takes(now time.Time) bool {
 	return !p.draining && len(p.open) < p.workers
 }
 
+// anybody tells whether there is an encoder at all, busy or not.
+func (c *credit) anybody() bool {
+	return slices.ContainsFunc(c.peers, func(p *peer) bool { return p.doubt == trusted && !p.draining })
+}
+
 func (p *peer) before(q *peer) bool {
 	if len(p.open) != len(q.open) {
 		return len(p.open) < len(q.open)

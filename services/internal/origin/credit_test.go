@@ -216,6 +216,20 @@ func TestWhereNobodyListensCreditReturnsAtOnce(t *testing.T) {
 	require.Equal(t, trusted, c.peer("a").doubt)
 }
 
+func TestWhetherThereIsAnEncoder(t *testing.T) {
+	c := staffed(1, "a", "b")
+	c.give(t, "a", 1, t0)
+	c.give(t, "b", 2, t0)
+	require.True(t, c.anybody(), "both are busy")
+	c.nobody("a", ms(1))
+	require.True(t, c.anybody())
+	c.hear("b", 1, 1, true, ms(2))
+	require.False(t, c.anybody(), "one is gone, the other drains")
+	c.hear("a", 1, 1, false, ms(3))
+	require.True(t, c.anybody())
+	require.False(t, (&credit{}).anybody())
+}
+
 func TestANewRunKnowsNothingOfTheOldOnesFrames(t *testing.T) {
 	c := staffed(1, "a")
 	c.give(t, "a", 1, t0)

@@ -92,9 +92,9 @@ func TestTheBookBalances(t *testing.T) {
 		return s.GetBook().GetUnanswered() > 0
 	})
 	h.coders[1].leave() // some refused
-	h.cam.eventually(t, "superseded", func(s *pb.StreamStatus) bool {
+	h.cam.eventually(t, "no_encoder", func(s *pb.StreamStatus) bool {
 		balanced(t, s.GetBook())
-		return s.GetBook().GetDropped()["superseded"] > 20
+		return s.GetBook().GetDropped()["no_encoder"] > 20
 	})
 	h.cam.stop()
 	b := h.cam.StreamStatus().GetBook()
@@ -427,9 +427,9 @@ func TestASlateIsTold(t *testing.T) {
 
 func TestAFrameAllocatesNothing(t *testing.T) {
 	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
-	o := New(Config{Stream: stream, By: subject.Cam}, Deps{
-		Bus: nil, Roster: join(t, cfg, "capture", "cap-a").roster, Log: quiet,
-	})
+	m := join(t, cfg, "capture", "cap-a")
+	o := New(Config{Stream: stream, By: subject.Cam}, Deps{Bus: m.bus, Roster: m.roster, Log: quiet})
+	require.Eventually(t, func() bool { up, _ := m.bus.Data.Up(); return up }, within, every)
 	o.claim.standing, o.claim.epoch, o.want.rungs, o.acct = owner, 1, fullBit, newAccount(1, time.Now())
 	at := time.Now()
 	shoot := func() {
@@ -449,7 +449,7 @@ func TestAFrameAllocatesNothing(t *testing.T) {
 	}))
 	b := o.StreamStatus().GetBook()
 	balanced(t, b)
-	require.Equal(t, o.acct.sequence-1, b.GetDropped()["superseded"])
+	require.Equal(t, o.acct.sequence-1, b.GetDropped()["no_encoder"])
 
 	require.NotNil(t, o.Begin(at, width, height)) // without a Commit
 	require.NotNil(t, o.Begin(at, width, height))

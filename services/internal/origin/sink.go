@@ -101,12 +101,18 @@ func (o *Origin) State(live bool, cause string, fps float64) {
 	o.d.Roster.Changed()
 }
 
-// supersede drops a frame for a newer one. The caller holds mu.
+// supersede drops a frame for a newer one, and says what it waited for. The caller holds mu.
 func (o *Origin) supersede(old, by *picture) {
 	if old.sampled && by.jpeg && !by.sampled { // the next one will do
 		by.sampled, old.sampled = true, false
 	}
-	o.drop(old, superseded)
+	why := superseded
+	if up, _ := o.d.Bus.Data.Up(); !up {
+		why = disconnected
+	} else if !o.credit.anybody() {
+		why = noEncoder
+	}
+	o.drop(old, why)
 }
 
 // drop books a frame that goes to no encoder, and frees it. The caller holds mu.

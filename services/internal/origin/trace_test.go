@@ -100,7 +100,7 @@ func TestADroppedFramesTraceSaysWhy(t *testing.T) {
 		}
 		return found
 	}
-	require.Eventually(t, func() bool { return dropped("superseded") }, within, every, "there is no encoder")
+	require.Eventually(t, func() bool { return dropped("no_encoder") }, within, every, "there is no encoder")
 	require.Empty(t, rec.Spans(sendName))
 	answering(t, cfg, "enc-a", func(bus.Msg, frame.Header) {})
 	require.Eventually(t, func() bool { return len(rec.Spans(sendName)) > 3 }, within, every)
