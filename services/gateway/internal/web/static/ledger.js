@@ -29,6 +29,8 @@ const MEANING = {
   closed: 'the viewer went while it waited',
   'in flight': 'on its way to a viewer at this moment',
 };
+// What there is at a moment does not grow.
+const MOMENTARY = new Set(['open', 'queued', 'in flight']);
 // Those that are no loss: a frame that moves on, that nobody wanted, or that is still on its way.
 const NO_LOSS = new Set(['published', 'encoded', 'received', 'taken', 'delivered', 'unwanted', 'undemanded', 'open',
   'queued', 'in flight', 'hidden', 'max_fps']);
@@ -201,7 +203,7 @@ export class Ledger {
       const item = element('span', `amount ${className}`);
       [item.dataset.name, item.dataset.n] = [name, n];
       item.append(element('b', '', grouped(n)), ` ${name.replace('_', ' ')}`);
-      const gain = gains?.[name] ?? 0;
+      const gain = MOMENTARY.has(name) ? 0 : (gains?.[name] ?? 0);
       if (gain > 0.05) item.append(element('small', '', ` ${gain.toFixed(1)}/s`));
       return item;
     };
