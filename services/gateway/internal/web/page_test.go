@@ -653,6 +653,23 @@ func modules(t *testing.T, ctx context.Context) {
 		[1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`, &waits)
 	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1050, 1750, 1050, 1750, 1050, 1750}, waits, 0.001)
 
+	// Under always_on every frame is traced, and each is reported: at 1000 a second the gateway would close for a flood.
+	var reports struct{ Sent, PerSecond float64 }
+	b.eval(`import('/reports.js').then(({ Reports }) => {
+		let sent = 0;
+		const frame = { flags: 1, traceId: 'aa', epoch: 1, sequence: 0, paintedMs: 0 };
+		const connection = { clock: { best: () => null }, send: () => ++sent };
+		const reports = new Reports(connection, { newest: frame, totals: { superseded: 0, failed: 0, painted: 0 } });
+		const from = performance.now();
+		for (let i = 0; i < 1000; i++) {
+			frame.sequence++;
+			reports.painted(frame);
+		}
+		return { sent, perSecond: (sent - 21) / ((performance.now() - from) / 1000) };
+	})`, &reports)
+	require.GreaterOrEqual(t, reports.Sent, 20.0, "a burst is told")
+	require.LessOrEqual(t, reports.PerSecond, 40.0, "no more than that for long")
+
 	// A canvas that is slow shows the first picture and the newest of those that came meanwhile, nothing in between.
 	var shown []int
 	b.eval(`import('/screen.js').then(async ({ Screen }) => {

@@ -57,10 +57,12 @@ func (s *stand) serveTrace(w http.ResponseWriter, r *http.Request) {
 	encode := span("04", "03", "encoder", "encode full", 900, 4100)
 	encode["events"] = []any{map[string]any{"name": "quality", "at_us": at + 1000,
 		"attributes": map[string]any{"framebus.quality": 62}}}
+	deliver := span("06", "05", "gateway", "deliver", 5900, 9000)
+	deliver["attributes"] = map[string]any{"framebus.viewer": "v1"} // whom hello greets
 	spans := []any{
 		span("01", "ff", "capture", "capture frame", 0, 400), publish,
 		span("03", "02", "encoder", "process framebus.v1.raw", 800, 4400), encode,
-		span("06", "05", "gateway", "deliver", 5900, 9000),
+		deliver,
 		span("05", "04", "gateway", "process framebus.v1.jpeg", 5600, 300),
 	}
 	if looks == 2 {
@@ -233,9 +235,9 @@ func traceHere(t *testing.T, ctx context.Context) {
 	b.eval(`[...document.querySelectorAll('.spans button')].map((r) => r.style.getPropertyValue('--depth') + ' ' +
 		r.dataset.service + ' ' + r.querySelector('.span-name').textContent + ' ' + r.querySelector('b').textContent)`, &rows)
 	require.Equal(t, []string{
-		"0 capture capture frame 400 µs", "1 capture publish framebus.v1.raw 200 µs",
-		"2 encoder process framebus.v1.raw 4.40 ms", "3 encoder encode full 4.10 ms",
-		"4 gateway process framebus.v1.jpeg 300 µs", "5 gateway deliver 9.00 ms",
+		"0 capture capture frame 400 µs", "1 capture publish raw 200 µs",
+		"2 encoder process raw 4.40 ms", "3 encoder encode full 4.10 ms",
+		"4 gateway process jpeg 300 µs", "5 gateway deliver · this page 9.00 ms",
 	}, rows, "each beneath its parent")
 	var left, width string
 	b.eval("document.querySelector('[data-span=\"06\"] .bar').style.left", &left)

@@ -141,6 +141,7 @@ connection.onmessage = (message) => {
   if (message.hello) {
     hello = message.hello;
     trace.ui = hello.traceUi ?? '';
+    trace.viewer = hello.viewer ?? '';
     stats.peers.gateway = hello.gateway ?? '';
     const known = hello.channels ?? [];
     if (!stream && known.length) shows(known[0].stream);

@@ -15,6 +15,7 @@ const LOOK_MS = 3000; // the last span of a frame ends a second after it, and is
 export class Trace {
   // hello.trace_ui: a URL of elsewhere, or a path of the gateway's with the spans as JSON; '' where traces are not kept.
   ui = '';
+  viewer = ''; // hello.viewer
   #ask;
   #shown;
   #sheet;
@@ -132,6 +133,7 @@ export class Trace {
       const answer = await look(url);
       if (id !== this.#opened) return; // another one is shown by now, or none
       if (answer.trace) {
+        this.#waterfall.viewer = this.viewer;
         this.#waterfall.draw(answer.trace);
         this.#host.classList.add('with-spans');
         known = true;

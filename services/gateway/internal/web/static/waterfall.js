@@ -28,6 +28,7 @@ export function inOrder(spans) {
 }
 
 export class Waterfall {
+  viewer = ''; // this page's name at its gateway
   #list;
   #about;
   #end;
@@ -91,7 +92,11 @@ export class Waterfall {
       tick.style.left = `${Math.min(100, Math.max(0, (100 * (at - from)) / whole))}%`;
       lane.append(tick);
     }
-    button.append(element('span', 'span-name', span.name), lane, element('b', '', spanTime(span.duration_us)));
+    const viewer = span.attributes?.['framebus.viewer'];
+    const whose = viewer ? ` · ${viewer === this.viewer ? 'this page' : viewer}` : '';
+    const name = element('span', 'span-name', span.name.replace('framebus.v1.', '') + whose);
+    name.title = span.name;
+    button.append(name, lane, element('b', '', spanTime(span.duration_us)));
     for (const name of ['pointerenter', 'focus', 'click']) button.addEventListener(name, () => this.#tell(span, from));
     row.append(button);
     return row;
