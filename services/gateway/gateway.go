@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	gw := &gateway{cfg: cfg, d: d, refused: refused, admitted: admission{limit: cfg.MaxClients}}
-	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter})
+	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer})
 	gw.desk, err = publish.New(publish.Limits{
 		Publishers: cfg.MaxPublishers, Bytes: cfg.PublishBytes, Side: cfg.PublishSide, FPS: cfg.PublishFPS,
 	}, publish.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sampler: d.Sampler})

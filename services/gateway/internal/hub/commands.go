@@ -92,7 +92,7 @@ func ValidFPS(fps float64) bool { return fps >= MinFPS && fps <= MaxFPS }
 func (h *Hub) Painted(v *viewer.Viewer, p *pb.Painted) {
 	h.meters.painted()
 	if p.GetChannel() < 1<<16 && p.GetDecoded() < 1<<16 {
-		v.Painted(uint16(p.GetChannel()), int(p.GetDecoded()))
+		v.Painted(p)
 	}
 }
 
@@ -111,6 +111,9 @@ func (h *Hub) TraceNext(v *viewer.Viewer, t *pb.TraceNext) {
 	}
 	if s := h.streams[name]; s != nil {
 		s.traceNext = true
+		if st := s.seats[v]; st != nil {
+			st.asked.Store(true)
+		}
 		h.changed()
 	}
 }

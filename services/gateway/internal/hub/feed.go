@@ -15,6 +15,7 @@ import (
 	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
+	"github.com/framebus/framebus/services/internal/span"
 	"github.com/framebus/framebus/services/internal/staleness"
 )
 
@@ -50,9 +51,10 @@ type feed struct {
 }
 
 type arrival struct {
-	head frame.Header
-	jpeg []byte
-	at   time.Time
+	head   frame.Header
+	jpeg   []byte
+	at     time.Time
+	parent string // traceparent
 }
 
 // openFeed subscribes. The hub's lock is held.
@@ -78,16 +80,17 @@ func (f *feed) close() {
 
 // receive moves a picture into the mailbox.
 func (f *feed) receive(m bus.Msg) {
-	a := arrival{at: time.Now()}
+	a := arrival{at: time.Now(), parent: m.Traceparent}
 	var err error
 	if a.head, a.jpeg, err = frame.Parse(m.Data); err != nil || a.head.Rung != f.rung {
 		f.h.unreadable.Add(1)
 		f.h.meters.picture(malformed)
+		f.traceDrop(&a, malformed)
 		return
 	}
 	f.account.Arrived(&a.head, a.at)
 	if old, displaced := f.in.Put(a); displaced {
-		f.fate(&old.head, superseded)
+		f.drop(&old, superseded)
 	}
 }
 
@@ -95,6 +98,12 @@ func (f *feed) receive(m bus.Msg) {
 func (f *feed) fate(head *frame.Header, fate fate) {
 	f.h.meters.picture(fate)
 	f.account.Fate(head, ledgerFates[fate])
+}
+
+// drop counts a picture that no viewer is offered.
+func (f *feed) drop(a *arrival, why fate) {
+	f.fate(&a.head, why)
+	f.traceDrop(a, why)
 }
 
 var ledgerFates = [fates]ledger.Fate{ledger.Taken, ledger.Superseded, ledger.Malformed, ledger.Stale}
@@ -113,7 +122,7 @@ func (f *feed) run(ctx context.Context) {
 func (f *feed) take(a arrival) {
 	head := a.head
 	if !isJPEG(&head, a.jpeg) {
-		f.fate(&head, malformed)
+		f.drop(&a, malformed)
 		return
 	}
 	received := f.h.start.Add(a.at.Sub(f.h.start))
@@ -122,14 +131,18 @@ func (f *feed) take(a arrival) {
 	now := f.h.Now()
 	delay := time.Duration(now.UnixMicro()-head.CapturedUs) * time.Microsecond
 	if f.least.Stale(staleness.Clocks{Epoch: head.Epoch}, delay, now.Sub(f.h.start)) {
-		f.fate(&head, stale)
+		f.drop(&a, stale)
 		return
 	}
 	head.Channel = f.stream.channel
 	head.SetHop(frame.Received, received)
 	head.SetHop(frame.Handed, now)
 	p := picture.New(head, f.h.numbers.Next(), a.jpeg)
-	f.offer(p)
+	if span.Sampled(&head, a.parent) {
+		f.offerTraced(p, &a)
+	} else {
+		f.offer(p)
+	}
 	f.fate(&head, taken)
 	f.keep(p, a.at)
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/presence"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -43,6 +45,7 @@ type Deps struct {
 	Roster *presence.Roster
 	Log    *slog.Logger
 	Meter  metric.Meter
+	Tracer trace.Tracer // nil: spans go nowhere
 }
 
 // Hub is safe for concurrent use.
@@ -73,6 +76,9 @@ type watcher struct {
 
 // New makes a hub that hears nothing until Run.
 func New(d Deps) *Hub {
+	if d.Tracer == nil {
+		d.Tracer = tracenoop.Tracer{}
+	}
 	h := &Hub{
 		d: d, start: time.Now(), meters: newMeters(d.Meter), poke: make(chan struct{}, 1),
 		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{}, lowest: map[string]int{},

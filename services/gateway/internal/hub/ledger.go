@@ -61,7 +61,11 @@ func (f *feed) offer(p *picture.Picture) {
 	lock.Lock()
 	defer lock.Unlock()
 	offered, missed := 0, 0
-	for _, seat := range f.stream.watched() {
+	seats := f.stream.watched()
+	if p.Trace != nil {
+		seats = f.askersFirst(seats)
+	}
+	for _, seat := range seats {
 		if !seat.takes(f.rung) {
 			continue
 		}

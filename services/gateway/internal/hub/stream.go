@@ -55,6 +55,8 @@ type seat struct {
 	rung atomic.Int32 // whose pictures it gets
 	next atomic.Int32 // that it changes to, or the same
 	told int          // quality that the viewer was last told
+
+	asked atomic.Bool // to have the next frame traced
 }
 
 const automatic = -1

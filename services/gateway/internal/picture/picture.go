@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/framebus/framebus/proto/frame"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Format is what a client gets for a picture.
@@ -58,6 +59,7 @@ type Picture struct {
 	Header frame.Header // as framebus.v1 viewers get it
 	Number uint64       // the gateway's own number for it, which its pong bears
 	JPEG   []byte
+	Trace  *Trace // of a sampled picture whose deliveries are to be told, else nil; set before it is shared
 
 	mu    sync.Mutex // held while a format is built
 	built [formats]atomic.Pointer[[]byte]
@@ -71,6 +73,23 @@ func New(header frame.Header, number uint64, jpeg []byte) *Picture {
 
 // Sampled tells whether the frame's trace is sampled; such a frame always carries a ping.
 func (p *Picture) Sampled() bool { return p.Header.Flags&frame.FlagSampled != 0 }
+
+// Trace is where the deliveries of a sampled picture belong.
+type Trace struct {
+	Tracer trace.Tracer
+	Parent trace.SpanContext
+	left   atomic.Int32
+}
+
+// NewTrace has so many deliveries told at most.
+func NewTrace(t trace.Tracer, parent trace.SpanContext, deliveries int) *Trace {
+	out := &Trace{Tracer: t, Parent: parent}
+	out.left.Store(int32(deliveries))
+	return out
+}
+
+// Take tells whether one more delivery is to be told.
+func (t *Trace) Take() bool { return t.left.Add(-1) >= 0 }
 
 // Bytes is what goes to the socket of a client of this format, read-only, with or without the ping behind it. Plain
 // connections know no ping.

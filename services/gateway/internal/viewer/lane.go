@@ -40,6 +40,8 @@ type lane struct {
 	rung      frame.Rung    // of the last picture sent
 	quality   uint8
 	age       time.Duration
+	traces    *traces // the viewer's; nil in tests that have none
+	traced    traced
 }
 
 type slotted struct {
@@ -74,13 +76,13 @@ func (l *lane) offer(p *picture.Picture, at time.Duration) (since time.Duration)
 	l.order.Heard(h, at)
 	switch {
 	case l.tuning.Hidden:
-		l.skip(h, Hidden)
+		l.skip(p, Hidden)
 	case late:
-		l.skip(h, Late)
+		l.skip(p, Late)
 	default:
 		fps, why := l.bound()
 		if !l.pace.Take(h.CapturedUs, fps) {
-			l.skip(h, why)
+			l.skip(p, why)
 			break
 		}
 		if len(l.waiting) == 0 {
@@ -126,15 +128,15 @@ func (l *lane) put(s slotted) {
 		i--
 	}
 	if i > 0 && same(l.waiting[i-1].p, s.p) {
-		l.skip(&s.p.Header, Late) // it came twice
+		l.skip(s.p, Late) // it came twice
 		return
 	}
 	if len(l.waiting) == cap(l.waiting) {
 		if i == 0 {
-			l.skip(&s.p.Header, Late) // older than all that wait
+			l.skip(s.p, Late) // older than all that wait
 			return
 		}
-		l.skip(&l.waiting[0].p.Header, Superseded)
+		l.skip(l.waiting[0].p, Superseded)
 		copy(l.waiting, l.waiting[1:i])
 		l.waiting[i-1] = s
 		return
@@ -176,7 +178,7 @@ func (l *lane) take(now time.Duration) *picture.Picture {
 	l.waiting = l.waiting[:n]
 	l.since = now // the next of a smooth viewer has waited from now on
 	if l.order.Late(&p.Header, now) {
-		l.skip(&p.Header, Late)
+		l.skip(p, Late)
 		return nil
 	}
 	l.order.Sent(&p.Header, now)
@@ -189,7 +191,7 @@ func (l *lane) take(now time.Duration) *picture.Picture {
 // drop empties the lane and counts what waited.
 func (l *lane) drop(why Reason) {
 	for _, s := range l.waiting {
-		l.skip(&s.p.Header, why)
+		l.skip(s.p, why)
 	}
 	clear(l.waiting)
 	l.waiting = l.waiting[:0]

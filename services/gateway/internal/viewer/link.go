@@ -1,8 +1,10 @@
 package viewer
 
 import (
+	"cmp"
 	"time"
 
+	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/internal/adapt"
 )
 
@@ -151,20 +153,26 @@ func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
 	if f.Known {
 		f.Budget, f.Rate = view.Fit(), view.Rate
 	}
+	was := l.choice.Rung
 	if fixed >= 0 {
 		l.choice = adapt.Choice{Rung: fixed}
 	} else {
 		l.choice, f.Reason = l.choice.Next(now, view)
 	}
 	f.Rung = l.choice.Rung
+	if f.Rung != was {
+		l.traced.why = cmp.Or(string(f.Reason), chosen)
+	}
 	return f
 }
 
 // Painted takes a client's report of what it showed of a stream.
-func (v *Viewer) Painted(channel uint16, decoded int) {
+func (v *Viewer) Painted(p *pb.Painted) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if l := v.find(channel); l != nil {
-		l.paint.Report(v.now(), decoded, l.acked)
+	if l := v.find(uint16(p.GetChannel())); l != nil {
+		now := v.now()
+		v.traces.painted(l, p, now)
+		l.paint.Report(now, int(p.GetDecoded()), l.acked)
 	}
 }

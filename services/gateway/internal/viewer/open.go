@@ -97,6 +97,7 @@ func newViewer(o Options) *Viewer {
 	}
 	// Nobody writes before Run: the turn is taken.
 	v := &Viewer{o: o, began: o.Began, wake: make(chan struct{}, 1), turn: true, credit: newCredit()}
+	v.traces.begun, v.traces.viewer = o.Began, o.ID
 	if o.deafAfter > 0 {
 		v.credit.patience = o.deafAfter
 	}

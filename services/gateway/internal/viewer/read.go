@@ -105,6 +105,7 @@ func (v *Viewer) ponged(payload string) error {
 	number := binary.BigEndian.Uint64([]byte(payload))
 	v.mu.Lock()
 	if now := v.now(); v.credit.Pong(number, now) {
+		v.traces.acknowledged(v.credit.acked.at, now)
 		v.measured(now)
 		v.boundUnsent()
 	}

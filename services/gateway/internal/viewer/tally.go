@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/services/gateway/internal/picture"
 )
 
 // maxTallies bounds what is told apart of one stream: the rungs of four epochs. The oldest is forgotten.
@@ -59,9 +60,12 @@ func (l *lane) tally() []Tally {
 }
 
 // skip counts a picture that is not sent.
-func (l *lane) skip(h *frame.Header, why Reason) {
+func (l *lane) skip(p *picture.Picture, why Reason) {
 	l.skipped[why]++
-	l.tallies.of(h).Skipped[why]++
+	l.tallies.of(&p.Header).Skipped[why]++
+	if p.Trace != nil {
+		l.traces.skipped(p, why)
+	}
 }
 
 // Tally is what the viewer had of a stream so far, of one moment.

@@ -61,6 +61,7 @@ func (v *Viewer) pumpLocked() {
 			v.signal()
 			return
 		}
+		v.traces.wrote()
 	}
 }
 
@@ -95,6 +96,7 @@ func (v *Viewer) writeRest() {
 			v.mu.Unlock()
 			return
 		}
+		v.traces.wrote()
 		_ = v.wire.conn.SetWriteDeadline(time.Time{}) // writes that do not wait must not find an old one
 		v.pumpLocked()
 	}
@@ -182,6 +184,9 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 			v.link.Sent(now, len(b))
 		}
 		l.age = time.Duration(v.began.Add(now).UnixMicro()-p.Header.CapturedUs) * time.Microsecond
+		if p.Trace != nil {
+			v.traces.sent(p, l, now)
+		}
 		v.size = len(b)
 		v.meter.add(now, len(b))
 		return b
@@ -194,6 +199,7 @@ func (v *Viewer) tick() time.Duration {
 	v.mu.Lock()
 	now := v.now()
 	wait := barePings
+	v.traces.expire(now)
 	if v.format.WebSocket() {
 		if now >= v.bareAt {
 			v.bareAt = now + barePings

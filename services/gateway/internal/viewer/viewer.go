@@ -109,6 +109,7 @@ type Viewer struct {
 	peerClosed bool // it sent a close frame
 	failed     error
 
+	traces             traces
 	meter              meter
 	malformed, ignored uint64
 }
@@ -201,6 +202,7 @@ func (v *Viewer) Show(channel uint16, t Tuning) {
 	l := v.find(channel)
 	if l == nil {
 		l = newLane(channel, v.o.Smooth)
+		l.traces = &v.traces
 		v.lanes = append(v.lanes, l)
 	}
 	l.tuning = t
@@ -241,7 +243,11 @@ func (v *Viewer) Offer(p *picture.Picture) bool {
 		v.mu.Unlock()
 		return false
 	}
-	v.credit.Offered(l.offer(p, v.now()))
+	now := v.now()
+	if p.Trace != nil {
+		v.traces.offered(p, l, v.format, now)
+	}
+	v.credit.Offered(l.offer(p, now))
 	if v.closing {
 		l.drop(Closed)
 	}
@@ -299,6 +305,7 @@ func (v *Viewer) dropAll() {
 	for _, l := range v.lanes {
 		l.drop(Closed)
 	}
+	v.traces.closed()
 }
 
 // Stats is a snapshot.
