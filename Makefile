@@ -22,7 +22,7 @@ NOCGO := ./proto/... ./services/client/... ./services/gateway/... \
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/framebus/framebus/services/internal/service.Version=$(VERSION)
 
-.PHONY: help run setup build test e2e lint check-observability generate check-generated bench bench-chain simulate fuzz cover offwork cross clean
+.PHONY: help run setup build test e2e lint check-observability check-kubernetes generate check-generated bench bench-chain simulate fuzz cover offwork cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ check-observability: ## Prometheus' rules and their tests, its configurations, J
 	  "$$promtool" check config --lint=all --lint-fatal prometheus/prometheus.yml prometheus/local.yml; \
 	  "$$promtool" test rules prometheus/alerts_test.yml; \
 	  "$$jaeger" validate --config jaeger/config.yaml
+
+check-kubernetes: ## the manifests, built and validated strictly; builds kustomize and kubeconform once
+	@deploy/kubernetes/check.sh
 
 generate: ## Go from the schema; refuses a schema that old peers could not read
 	@$(E) buf=$$(deploy/setup/tool.sh buf); cd proto; "$$buf" lint; \

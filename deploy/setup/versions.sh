@@ -7,11 +7,16 @@ go_version=1.26.8
 go_sha256_linux_amd64=d0f743b33e8d8945e6b1f432edd15785c70507121d6e2a723b21285eddf8b57b
 go_sha256_linux_arm64=211ffced9dcb9633a55eac6364816ec0ddd951389a740e88fa8b3337971bdda0
 
+# The Kubernetes whose API the manifests are checked against.
+kubernetes_version=v1.36.3
+
 # Tools, as NAME VERSION PACKAGE: `go install PACKAGE@VERSION` makes NAME, the last element of PACKAGE or the one before
 # a major version.
 tools='
 buf           v1.75.0 github.com/bufbuild/buf/cmd/buf
 golangci-lint v2.15.0 github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+kubeconform   v0.8.0  github.com/yannh/kubeconform/cmd/kubeconform
+kustomize     v5.8.2  sigs.k8s.io/kustomize/kustomize/v5
 nats-server   v2.15.2 github.com/nats-io/nats-server/v2
 '
 
