@@ -111,7 +111,7 @@ type Conn struct {
 	closed chan struct{}
 
 	ending     atomic.Bool
-	since      atomic.Int64 // unix ns of the connection's start; 0 while there is none
+	since      atomic.Pointer[time.Time] // the connection's start, nil while there is none
 	reconnects metric.Int64Counter
 	refusal    refusal
 
@@ -180,7 +180,8 @@ func checkURL(list string) error {
 
 // up takes the connection as an argument: it may run before Connect has returned.
 func (c *Conn) up(nc *nats.Conn) {
-	c.since.Store(time.Now().UnixNano())
+	now := time.Now()
+	c.since.Store(&now)
 	if c.reconnects != nil {
 		c.reconnects.Add(context.Background(), 1)
 	}
@@ -189,7 +190,7 @@ func (c *Conn) up(nc *nats.Conn) {
 }
 
 func (c *Conn) down(err error) {
-	if c.since.Swap(0) == 0 {
+	if c.since.Swap(nil) == nil {
 		return
 	}
 	if c.ending.Load() {
@@ -225,15 +226,19 @@ func (c *Conn) Watch(fn func(up bool)) (cancel func()) {
 	}
 }
 
-// Up tells whether the connection is there, and since when.
+// Up tells whether the connection is there, and since when: by the monotonic clock too, so that how long it has been
+// there stays true where the wall clock is set.
 func (c *Conn) Up() (bool, time.Time) {
-	ns := c.since.Load()
-	return ns != 0, time.Unix(0, ns)
+	since := c.since.Load()
+	if since == nil {
+		return false, time.Time{}
+	}
+	return true, *since
 }
 
 // MaxPayload is the server's limit of a message in bytes, 0 while it is not known.
 func (c *Conn) MaxPayload() int64 {
-	if c.since.Load() == 0 {
+	if c.since.Load() == nil {
 		return 0
 	}
 	return c.nc.MaxPayload()
@@ -241,7 +246,7 @@ func (c *Conn) MaxPayload() int64 {
 
 func (c *Conn) close() {
 	c.ending.Store(true)
-	if c.since.Load() != 0 {
+	if c.since.Load() != nil {
 		_ = c.nc.FlushTimeout(flushTimeout) // best effort: what is not flushed now is late
 	}
 	c.nc.Close()

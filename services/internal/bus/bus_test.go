@@ -114,6 +114,14 @@ func TestTheServerMayComeLaterAndComeBack(t *testing.T) {
 	require.EqualValues(t, 2, ups.Load())
 }
 
+func TestHowLongTheBusHasBeenThereOutlivesASetClock(t *testing.T) {
+	b := open(t, bus.Config{InProcess: server(t, natsd.Config{})})
+	waitUp(t, b, true)
+	_, since := b.Up()
+	// What has no monotonic reading is compared by the wall clock: set back an hour, nobody would count as gone for one.
+	require.Contains(t, since.String(), " m=+")
+}
+
 func TestABadURLIsRefusedWithoutItsPassword(t *testing.T) {
 	for _, u := range []string{"", "http://x", "nats://", "nats://user:geheim@host:port:x"} {
 		_, err := bus.Open(bus.Config{URL: u}, bus.Deps{Log: slog.New(slog.DiscardHandler)})

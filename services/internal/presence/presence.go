@@ -107,6 +107,13 @@ func (r *Roster) Drain() {
 	r.tell()
 }
 
+// Draining tells whether this instance is about to end.
+func (r *Roster) Draining() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.draining
+}
+
 // Watch calls fn with every Status heard, this one's own too, until cancel. fn must not block, and the Status is shared
 // and read-only.
 func (r *Roster) Watch(fn func(s *pb.Status, at time.Time)) (cancel func()) {

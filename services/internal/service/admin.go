@@ -21,6 +21,8 @@ func (d *Deps) Ready() error {
 		return errors.New("the bus is not connected")
 	case time.Since(since) < readyAfter:
 		return errors.New("the bus has only just been connected")
+	case d.Roster.Draining():
+		return errors.New("draining")
 	default:
 		return nil
 	}

@@ -112,7 +112,7 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 }
 
 // Run does the service's work, with presence and the admin listener beside it, until ctx ends or one of them fails.
-// Presence ends last: a service that drains still says so.
+// These two end last: a service that drains still says so, and its metrics are still to be had.
 func (e *Env) Run(ctx context.Context, run RunFunc) error {
 	g, ctx := errgroup.WithContext(ctx)
 	present, leave := context.WithCancel(context.WithoutCancel(ctx))
@@ -122,7 +122,7 @@ func (e *Env) Run(ctx context.Context, run RunFunc) error {
 		return run(ctx, e.Deps)
 	})
 	if e.cfg.AdminListen != "" {
-		g.Go(func() error { return e.admin(ctx) })
+		g.Go(func() error { return e.admin(present) })
 	}
 	return g.Wait()
 }

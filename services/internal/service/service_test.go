@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,8 +80,14 @@ func TestAdminTellsAliveReadyAndMetrics(t *testing.T) {
 	defer e.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
+	drained := make(chan struct{})
 	go func() {
-		ended <- e.Run(ctx, func(ctx context.Context, _ Deps) error { <-ctx.Done(); return nil })
+		ended <- e.Run(ctx, func(ctx context.Context, d Deps) error {
+			<-ctx.Done()
+			d.Roster.Drain()
+			<-drained
+			return nil
+		})
 	}()
 	require.Eventually(t, func() bool { code, _ := get("http://" + admin + "/healthz"); return code == 200 },
 		patience, 10*time.Millisecond)
@@ -97,6 +104,13 @@ func TestAdminTellsAliveReadyAndMetrics(t *testing.T) {
 	code, _ = get("http://" + admin + "/debug/pprof/goroutine?debug=1")
 	require.Equal(t, 200, code)
 	cancel()
+	require.Eventually(t, func() bool {
+		code, body = get("http://" + admin + "/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "draining")
+	}, patience, 10*time.Millisecond, "it does not say that it drains: %d %s", code, body)
+	code, _ = get("http://" + admin + "/healthz")
+	require.Equal(t, 200, code, "whoever drains is alive")
+	close(drained)
 	require.NoError(t, <-ended)
 }
 
