@@ -148,7 +148,10 @@ func randomInstance() string {
 // Main reads settings into cli, a struct of kong flags that holds *common and the groups, and runs the service until
 // it is told to end. It returns the exit code.
 func Main(name, description string, cli any, common *Common, group Validator, run RunFunc) int {
-	parser, err := kong.New(cli, Options(name, description, Version)...)
+	var about struct {
+		Version kong.VersionFlag `help:"Print the version."`
+	}
+	parser, err := kong.New(cli, append(Options(name, description, Version), kong.Embed(&about))...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, name+":", err)
 		return exitUsage

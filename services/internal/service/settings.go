@@ -81,7 +81,7 @@ func secretFiles(getenv func(string) string) kong.Resolver {
 // Options are how every program of framebus reads its settings.
 func Options(name, description, version string) []kong.Option {
 	return []kong.Option{
-		kong.Name(name), kong.Description(description), kong.Vars{"version": version},
+		kong.Name(name), kong.Description(description), kong.Vars{"version": name + " " + version},
 		kong.Resolvers(secretFiles(os.Getenv)), kong.UsageOnError(),
 	}
 }

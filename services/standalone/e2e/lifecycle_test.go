@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,4 +99,17 @@ func TestTheOneProcessEditionEndsInTimeWhileItIsWatched(t *testing.T) {
 	t.Logf("ended after %v", p.stop().Round(time.Millisecond))
 	requireGoingAway(t, first)
 	requireGoingAway(t, second)
+}
+
+func TestEveryProgramTellsItsVersion(t *testing.T) {
+	t.Parallel()
+	for program, args := range map[string][]string{
+		"capture": {"--version"}, "encoder": {"--version"}, "gateway": {"--version"}, "framebus": {"--version"},
+		"framebus ": {"version"},
+	} {
+		name := strings.TrimSpace(program)
+		p := run(t, binary(t, name), args...)
+		require.Zero(t, p.waitExit(), p.out.String())
+		require.Regexp(t, `^`+name+` \S+\n$`, p.out.String())
+	}
 }

@@ -26,6 +26,8 @@ type commands struct {
 	Up      up      `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
 	Bench   bench   `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
 	Version version `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // Main runs one command and returns the exit code.
