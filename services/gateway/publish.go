@@ -28,7 +28,7 @@ func (gw *gateway) publish(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	default:
-		if err = gw.desk.Serve(r.Context(), w, r, "p"+gw.newID(), stream); err == nil {
+		if err = gw.desk.Serve(r.Context(), w, r, fmt.Sprintf("p%d", gw.ids.Add(1)), stream); err == nil {
 			return
 		}
 	}

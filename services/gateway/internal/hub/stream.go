@@ -149,7 +149,11 @@ func (s *stream) watched() []*seat {
 // state is the stream's as viewers are to know it.
 func (s *stream) state() told {
 	if !s.present {
-		return told{pb.StreamState_STREAM_STATE_GONE, "its capture service has gone; waiting for it to come back"}
+		cause := "its capture service has gone; waiting for it to come back"
+		if s.owner.GetOwner() == pb.Owner_OWNER_PUB {
+			cause = "whoever published it has left"
+		}
+		return told{pb.StreamState_STREAM_STATE_GONE, cause}
 	}
 	return told{s.owner.GetState(), s.owner.GetCause()}
 }
