@@ -131,7 +131,8 @@ func TestPublishingFromElsewhere(t *testing.T) {
 	gw := runEnv(t, []string{"FRAMEBUS_PUBLISH_TOKEN=" + token}, binary(t, "gateway"), "--nats-url", s.natsURL,
 		"--listen", addr, "--tls-cert", cert, "--tls-key", key)
 	ask := client.Question{URL: "https://" + addr, TLS: trust}
-	require.Eventually(t, func() bool { _, err := ask.Streams(t.Context()); return err == nil }, patience, 50*time.Millisecond)
+	answers := func() bool { _, err := ask.Streams(t.Context()); return err == nil }
+	require.Eventually(t, answers, patience, 50*time.Millisecond)
 	gw.waitPrinted("bus connected")
 
 	publisher := func(token string) (*client.Publisher, error) {
