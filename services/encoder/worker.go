@@ -13,6 +13,9 @@ import (
 	"github.com/framebus/framebus/services/internal/span"
 )
 
+// packBelow is the size of the pictures, bytes, that are worth the time to be packed: of larger ones little would go.
+const packBelow = 16 << 10
+
 // worker encodes one frame after the other. Its codecs and buffers are its own.
 type worker struct {
 	e      *encoder
@@ -21,6 +24,8 @@ type worker struct {
 	out    []byte // envelope and JPEG
 	planes []byte // of a frame that did not come as planes
 	small  []byte // a rung's planes
+	packer jpeg.Packer
+	packed []byte // changes places with out
 	rungs  []pb.Rung
 }
 
@@ -114,6 +119,11 @@ func (w *worker) encode(j *job, wanted wish) error {
 		}
 		width, height = r.Size(width, height)
 		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, quality)
+		if err == nil && r == frame.Quarter && len(out) < packBelow {
+			general := out
+			out = w.packer.Pack(append(w.packed[:0], general[:frame.HeaderLen]...), general[frame.HeaderLen:])
+			w.packed = general
+		}
 		if err := w.publish(j, t, r, quality, out, err); err != nil {
 			return err
 		}
