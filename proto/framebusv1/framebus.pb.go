@@ -1732,6 +1732,7 @@ type ServerMessage struct {
 	//	*ServerMessage_Notice
 	//	*ServerMessage_Bye
 	//	*ServerMessage_Clock
+	//	*ServerMessage_Echo
 	Message       isServerMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1819,6 +1820,15 @@ func (x *ServerMessage) GetClock() *Clock {
 	return nil
 }
 
+func (x *ServerMessage) GetEcho() *Echo {
+	if x != nil {
+		if x, ok := x.Message.(*ServerMessage_Echo); ok {
+			return x.Echo
+		}
+	}
+	return nil
+}
+
 type isServerMessage_Message interface {
 	isServerMessage_Message()
 }
@@ -1843,6 +1853,10 @@ type ServerMessage_Clock struct {
 	Clock *Clock `protobuf:"bytes,5,opt,name=clock,proto3,oneof"`
 }
 
+type ServerMessage_Echo struct {
+	Echo *Echo `protobuf:"bytes,6,opt,name=echo,proto3,oneof"`
+}
+
 func (*ServerMessage_Hello) isServerMessage_Message() {}
 
 func (*ServerMessage_Stats) isServerMessage_Message() {}
@@ -1852,6 +1866,8 @@ func (*ServerMessage_Notice) isServerMessage_Message() {}
 func (*ServerMessage_Bye) isServerMessage_Message() {}
 
 func (*ServerMessage_Clock) isServerMessage_Message() {}
+
+func (*ServerMessage_Echo) isServerMessage_Message() {}
 
 type Hello struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -2374,6 +2390,7 @@ type ClientMessage struct {
 	//	*ClientMessage_Select
 	//	*ClientMessage_Clock
 	//	*ClientMessage_TraceNext
+	//	*ClientMessage_Echo
 	Message       isClientMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2452,6 +2469,15 @@ func (x *ClientMessage) GetTraceNext() *TraceNext {
 	return nil
 }
 
+func (x *ClientMessage) GetEcho() *Echo {
+	if x != nil {
+		if x, ok := x.Message.(*ClientMessage_Echo); ok {
+			return x.Echo
+		}
+	}
+	return nil
+}
+
 type isClientMessage_Message interface {
 	isClientMessage_Message()
 }
@@ -2472,6 +2498,10 @@ type ClientMessage_TraceNext struct {
 	TraceNext *TraceNext `protobuf:"bytes,4,opt,name=trace_next,json=traceNext,proto3,oneof"`
 }
 
+type ClientMessage_Echo struct {
+	Echo *Echo `protobuf:"bytes,5,opt,name=echo,proto3,oneof"`
+}
+
 func (*ClientMessage_Painted) isClientMessage_Message() {}
 
 func (*ClientMessage_Select) isClientMessage_Message() {}
@@ -2479,6 +2509,54 @@ func (*ClientMessage_Select) isClientMessage_Message() {}
 func (*ClientMessage_Clock) isClientMessage_Message() {}
 
 func (*ClientMessage_TraceNext) isClientMessage_Message() {}
+
+func (*ClientMessage_Echo) isClientMessage_Message() {}
+
+// Echo is a ping that no proxy answers: the viewer sends back at once what it got. The gateway asks where a proxy
+// answers the pings.
+type Echo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Echo) Reset() {
+	*x = Echo{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Echo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Echo) ProtoMessage() {}
+
+func (x *Echo) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Echo.ProtoReflect.Descriptor instead.
+func (*Echo) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Echo) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
 
 // Painted tells what the viewer showed, four times a second.
 type Painted struct {
@@ -2495,7 +2573,7 @@ type Painted struct {
 
 func (x *Painted) Reset() {
 	*x = Painted{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2585,7 @@ func (x *Painted) String() string {
 func (*Painted) ProtoMessage() {}
 
 func (x *Painted) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2598,7 @@ func (x *Painted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Painted.ProtoReflect.Descriptor instead.
 func (*Painted) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{24}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Painted) GetChannel() uint32 {
@@ -2581,7 +2659,7 @@ type Select struct {
 
 func (x *Select) Reset() {
 	*x = Select{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2671,7 @@ func (x *Select) String() string {
 func (*Select) ProtoMessage() {}
 
 func (x *Select) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2684,7 @@ func (x *Select) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Select.ProtoReflect.Descriptor instead.
 func (*Select) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{25}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Select) GetStream() string {
@@ -2661,7 +2739,7 @@ type TraceNext struct {
 
 func (x *TraceNext) Reset() {
 	*x = TraceNext{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2673,7 +2751,7 @@ func (x *TraceNext) String() string {
 func (*TraceNext) ProtoMessage() {}
 
 func (x *TraceNext) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2686,7 +2764,7 @@ func (x *TraceNext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceNext.ProtoReflect.Descriptor instead.
 func (*TraceNext) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{26}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TraceNext) GetStream() string {
@@ -2854,13 +2932,14 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\x06size80\x18\x05 \x01(\rR\x06size80\x12\x18\n" +
 	"\asamples\x18\x06 \x01(\rR\asamples\"$\n" +
 	"\tRawDemand\x12\x17\n" +
-	"\amax_fps\x18\x01 \x01(\x01R\x06maxFps\"\xf3\x01\n" +
+	"\amax_fps\x18\x01 \x01(\x01R\x06maxFps\"\x9c\x02\n" +
 	"\rServerMessage\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.framebus.v1.HelloH\x00R\x05hello\x12*\n" +
 	"\x05stats\x18\x02 \x01(\v2\x12.framebus.v1.StatsH\x00R\x05stats\x12-\n" +
 	"\x06notice\x18\x03 \x01(\v2\x13.framebus.v1.NoticeH\x00R\x06notice\x12$\n" +
 	"\x03bye\x18\x04 \x01(\v2\x10.framebus.v1.ByeH\x00R\x03bye\x12*\n" +
-	"\x05clock\x18\x05 \x01(\v2\x12.framebus.v1.ClockH\x00R\x05clockB\t\n" +
+	"\x05clock\x18\x05 \x01(\v2\x12.framebus.v1.ClockH\x00R\x05clock\x12'\n" +
+	"\x04echo\x18\x06 \x01(\v2\x11.framebus.v1.EchoH\x00R\x04echoB\t\n" +
 	"\amessage\"\xad\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06viewer\x18\x01 \x01(\tR\x06viewer\x12\x18\n" +
@@ -2908,14 +2987,17 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\x05Clock\x12\x13\n" +
 	"\x05t1_us\x18\x01 \x01(\x03R\x04t1Us\x12\x13\n" +
 	"\x05t2_us\x18\x02 \x01(\x03R\x04t2Us\x12\x13\n" +
-	"\x05t3_us\x18\x03 \x01(\x03R\x04t3Us\"\xe0\x01\n" +
+	"\x05t3_us\x18\x03 \x01(\x03R\x04t3Us\"\x89\x02\n" +
 	"\rClientMessage\x120\n" +
 	"\apainted\x18\x01 \x01(\v2\x14.framebus.v1.PaintedH\x00R\apainted\x12-\n" +
 	"\x06select\x18\x02 \x01(\v2\x13.framebus.v1.SelectH\x00R\x06select\x12*\n" +
 	"\x05clock\x18\x03 \x01(\v2\x12.framebus.v1.ClockH\x00R\x05clock\x127\n" +
 	"\n" +
-	"trace_next\x18\x04 \x01(\v2\x16.framebus.v1.TraceNextH\x00R\ttraceNextB\t\n" +
-	"\amessage\"\xa8\x01\n" +
+	"trace_next\x18\x04 \x01(\v2\x16.framebus.v1.TraceNextH\x00R\ttraceNext\x12'\n" +
+	"\x04echo\x18\x05 \x01(\v2\x11.framebus.v1.EchoH\x00R\x04echoB\t\n" +
+	"\amessage\"\x1e\n" +
+	"\x04Echo\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xa8\x01\n" +
 	"\aPainted\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\rR\achannel\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -2971,7 +3053,7 @@ func file_framebus_v1_framebus_proto_rawDescGZIP() []byte {
 }
 
 var file_framebus_v1_framebus_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_framebus_v1_framebus_proto_goTypes = []any{
 	(Rung)(0),             // 0: framebus.v1.Rung
 	(Owner)(0),            // 1: framebus.v1.Owner
@@ -3001,14 +3083,15 @@ var file_framebus_v1_framebus_proto_goTypes = []any{
 	(*Bye)(nil),           // 25: framebus.v1.Bye
 	(*Clock)(nil),         // 26: framebus.v1.Clock
 	(*ClientMessage)(nil), // 27: framebus.v1.ClientMessage
-	(*Painted)(nil),       // 28: framebus.v1.Painted
-	(*Select)(nil),        // 29: framebus.v1.Select
-	(*TraceNext)(nil),     // 30: framebus.v1.TraceNext
-	nil,                   // 31: framebus.v1.Book.DroppedEntry
-	nil,                   // 32: framebus.v1.Book.DoneEntry
-	nil,                   // 33: framebus.v1.EncoderShare.DoneEntry
-	nil,                   // 34: framebus.v1.WatchedRung.SkippedEntry
-	nil,                   // 35: framebus.v1.Stats.SkippedEntry
+	(*Echo)(nil),          // 28: framebus.v1.Echo
+	(*Painted)(nil),       // 29: framebus.v1.Painted
+	(*Select)(nil),        // 30: framebus.v1.Select
+	(*TraceNext)(nil),     // 31: framebus.v1.TraceNext
+	nil,                   // 32: framebus.v1.Book.DroppedEntry
+	nil,                   // 33: framebus.v1.Book.DoneEntry
+	nil,                   // 34: framebus.v1.EncoderShare.DoneEntry
+	nil,                   // 35: framebus.v1.WatchedRung.SkippedEntry
+	nil,                   // 36: framebus.v1.Stats.SkippedEntry
 }
 var file_framebus_v1_framebus_proto_depIdxs = []int32{
 	2,  // 0: framebus.v1.Done.fate:type_name -> framebus.v1.Fate
@@ -3023,16 +3106,16 @@ var file_framebus_v1_framebus_proto_depIdxs = []int32{
 	11, // 9: framebus.v1.StreamStatus.clocks:type_name -> framebus.v1.ClockOffset
 	7,  // 10: framebus.v1.StreamStatus.ended:type_name -> framebus.v1.EndedEpoch
 	8,  // 11: framebus.v1.EndedEpoch.book:type_name -> framebus.v1.Book
-	31, // 12: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
-	32, // 13: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
+	32, // 12: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
+	33, // 13: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
 	9,  // 14: framebus.v1.Book.encoders:type_name -> framebus.v1.EncoderShare
-	33, // 15: framebus.v1.EncoderShare.done:type_name -> framebus.v1.EncoderShare.DoneEntry
+	34, // 15: framebus.v1.EncoderShare.done:type_name -> framebus.v1.EncoderShare.DoneEntry
 	14, // 16: framebus.v1.GatewayStatus.ledger:type_name -> framebus.v1.WatchedEpoch
 	16, // 17: framebus.v1.WatchedEpoch.rungs:type_name -> framebus.v1.WatchedRung
 	15, // 18: framebus.v1.WatchedEpoch.undone:type_name -> framebus.v1.UndoneFrame
 	0,  // 19: framebus.v1.UndoneFrame.rungs:type_name -> framebus.v1.Rung
 	0,  // 20: framebus.v1.WatchedRung.rung:type_name -> framebus.v1.Rung
-	34, // 21: framebus.v1.WatchedRung.skipped:type_name -> framebus.v1.WatchedRung.SkippedEntry
+	35, // 21: framebus.v1.WatchedRung.skipped:type_name -> framebus.v1.WatchedRung.SkippedEntry
 	18, // 22: framebus.v1.Feedback.rungs:type_name -> framebus.v1.RungDemand
 	19, // 23: framebus.v1.Feedback.raw:type_name -> framebus.v1.RawDemand
 	0,  // 24: framebus.v1.RungDemand.rung:type_name -> framebus.v1.Rung
@@ -3041,23 +3124,25 @@ var file_framebus_v1_framebus_proto_depIdxs = []int32{
 	24, // 27: framebus.v1.ServerMessage.notice:type_name -> framebus.v1.Notice
 	25, // 28: framebus.v1.ServerMessage.bye:type_name -> framebus.v1.Bye
 	26, // 29: framebus.v1.ServerMessage.clock:type_name -> framebus.v1.Clock
-	22, // 30: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
-	0,  // 31: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
-	0,  // 32: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
-	35, // 33: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
-	11, // 34: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
-	11, // 35: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
-	3,  // 36: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
-	0,  // 37: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
-	28, // 38: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
-	29, // 39: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
-	26, // 40: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
-	30, // 41: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	28, // 30: framebus.v1.ServerMessage.echo:type_name -> framebus.v1.Echo
+	22, // 31: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
+	0,  // 32: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
+	0,  // 33: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
+	36, // 34: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
+	11, // 35: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
+	11, // 36: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
+	3,  // 37: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
+	0,  // 38: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
+	29, // 39: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
+	30, // 40: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
+	26, // 41: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
+	31, // 42: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
+	28, // 43: framebus.v1.ClientMessage.echo:type_name -> framebus.v1.Echo
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_framebus_v1_framebus_proto_init() }
@@ -3071,12 +3156,14 @@ func file_framebus_v1_framebus_proto_init() {
 		(*ServerMessage_Notice)(nil),
 		(*ServerMessage_Bye)(nil),
 		(*ServerMessage_Clock)(nil),
+		(*ServerMessage_Echo)(nil),
 	}
 	file_framebus_v1_framebus_proto_msgTypes[23].OneofWrappers = []any{
 		(*ClientMessage_Painted)(nil),
 		(*ClientMessage_Select)(nil),
 		(*ClientMessage_Clock)(nil),
 		(*ClientMessage_TraceNext)(nil),
+		(*ClientMessage_Echo)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3084,7 +3171,7 @@ func file_framebus_v1_framebus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_framebus_v1_framebus_proto_rawDesc), len(file_framebus_v1_framebus_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -172,6 +172,7 @@ type Viewer struct {
 	names    map[uint16]string // of the connection; what hello, notices and stats told
 	clock    clockSync
 	hello    *pb.Hello
+	echo     *pb.Echo // to be sent back; a later one answers for those before
 	total    totals
 }
 
@@ -340,6 +341,10 @@ func (v *Viewer) due(painted bool) []*pb.ClientMessage {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var out []*pb.ClientMessage
+	if v.echo != nil {
+		out = append(out, &pb.ClientMessage{Message: &pb.ClientMessage_Echo{Echo: v.echo}})
+		v.echo = nil
+	}
 	for _, st := range v.streams {
 		if st.selDue {
 			st.selDue = false

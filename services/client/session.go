@@ -217,6 +217,9 @@ func (s *session) control(text []byte) {
 			v.deps.OnNotice(m.Notice)
 			v.mu.Lock()
 		}
+	case *pb.ServerMessage_Echo:
+		v.echo = m.Echo
+		v.poke()
 	case *pb.ServerMessage_Bye:
 		s.bye = m.Bye
 	case *pb.ServerMessage_Clock:
@@ -244,7 +247,7 @@ func (v *Viewer) opened() {
 	v.total.since = v.now()
 	v.channels, v.names = map[uint16]*stream{}, map[uint16]string{}
 	v.clock.reset()
-	v.hello = nil
+	v.hello, v.echo = nil, nil
 	for _, st := range v.streams {
 		st.away = true
 		st.paintEvery, st.traceDue = false, false

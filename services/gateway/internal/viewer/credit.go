@@ -1,6 +1,10 @@
 package viewer
 
-import "time"
+import (
+	"time"
+
+	"github.com/framebus/framebus/services/internal/adapt"
+)
 
 const (
 	window    = 2               // pictures that may be on their way, until the link is measured
@@ -18,7 +22,9 @@ type credit struct {
 	thin     int           // every so many pictures carry a ping
 	since    int           // pictures sent since the last ping, its own included; a bare one counts as one
 	frame    time.Duration // between two pictures as they are offered, smoothed; 0 while unknown
-	deaf     bool          // answers no pings: the socket's own back-pressure bounds it
+	deaf     bool          // answers no pings
+	unbound  bool          // nothing acknowledges: the socket's own back-pressure bounds it
+	every    bool          // all is acknowledged, without a ping too: thinning makes no sense
 	patience time.Duration // with what answers no pings
 	drained  time.Duration // since when everything has left the socket and a ping is unanswered; 0 if not
 
@@ -37,7 +43,8 @@ type credit struct {
 type sent struct {
 	number uint64
 	at     time.Duration
-	bytes  int // 0: a bare ping
+	bytes  int    // 0: a bare ping
+	end    uint64 // of all bytes ever handed to the socket, its last one's place
 	pinged bool
 	waited time.Duration // for credit, in an empty slot
 	lane   *lane         // of a picture
@@ -51,7 +58,7 @@ type delay struct {
 func newCredit() credit { return credit{w: window, thin: 1, since: 1, patience: deafAfter} }
 
 // MaySend tells whether the next picture may go.
-func (c *credit) MaySend() bool { return c.deaf || c.open < c.w+c.thin-1 }
+func (c *credit) MaySend() bool { return c.unbound || c.open < c.w+c.thin-1 }
 
 // WantsPing tells whether nothing but a bare ping could bring credit back: it ran out as thinning ended, while the last
 // pictures sent carried none.
@@ -60,19 +67,20 @@ func (c *credit) WantsPing() bool { return !c.MaySend() && c.pings == 0 }
 // PingNext tells whether the next picture has to carry a ping.
 func (c *credit) PingNext() bool { return c.since >= c.thin }
 
-// Sent books a picture of so many bytes.
-func (c *credit) Sent(number uint64, at time.Duration, bytes int, pinged bool, waited time.Duration, l *lane) {
-	c.push(sent{number, at, max(bytes, 1), pinged, waited, l})
+// Sent books a picture.
+func (c *credit) Sent(s sent) {
+	s.bytes = max(s.bytes, 1)
+	c.push(s)
 	c.since++
-	if pinged {
+	if s.pinged {
 		c.since = 1
 	}
 	c.drained = 0
 }
 
 // SentBare books a ping that goes alone. It acknowledges what a picture's ping would have, so thinning counts from it.
-func (c *credit) SentBare(number uint64, at time.Duration) {
-	c.push(sent{number: number, at: at, pinged: true})
+func (c *credit) SentBare(number uint64, at time.Duration, end uint64) {
+	c.push(sent{number: number, at: at, end: end, pinged: true})
 	c.since = 1
 }
 
@@ -115,6 +123,34 @@ func (c *credit) Pong(number uint64, at time.Duration) bool {
 	if i == c.n {
 		return false
 	}
+	c.pongs++
+	c.deaf, c.unbound = false, false
+	c.take(i, at)
+	return true
+}
+
+// Reached acknowledges what the client's host has, which has so many of all bytes ever handed over, since at. It tells
+// whether a picture was among it.
+func (c *credit) Reached(bytes uint64, at, now time.Duration) bool {
+	last := -1
+	for i := range c.n {
+		s := &c.flight[(c.first+i)%maxFlight]
+		if s.end > bytes+uint64(adapt.EarlyAck(s.bytes)) {
+			break
+		}
+		if s.bytes > 0 {
+			last = i
+		}
+	}
+	if last < 0 {
+		return false
+	}
+	c.take(last, min(max(at, c.flight[(c.first+last)%maxFlight].at), now))
+	return true
+}
+
+// take acknowledges the first i + 1 in flight.
+func (c *credit) take(i int, at time.Duration) {
 	s := c.flight[(c.first+i)%maxFlight]
 	c.acked = s
 	for range i + 1 {
@@ -126,13 +162,30 @@ func (c *credit) Pong(number uint64, at time.Duration) bool {
 	took := at - s.at
 	c.delays[c.nDelay%maxDelays] = delay{at, took, s.bytes == 0}
 	c.nDelay++
-	c.pongs++
-	c.drained, c.deaf = 0, false
+	c.drained = 0
 	switch {
-	case c.frame == 0 || took >= c.frame/2:
+	case c.every || c.frame == 0 || took >= c.frame/2:
 		c.thin = 1
 	case s.bytes > 0:
 		c.thin = min(c.thin+1, maxThin)
+	}
+}
+
+// Restart forgets all that is on its way.
+func (c *credit) Restart() {
+	for c.n > 0 {
+		c.pop()
+	}
+	c.w, c.thin, c.since, c.drained = window, 1, 1, 0
+}
+
+// Forget gives a picture up that nothing has acknowledged for so long.
+func (c *credit) Forget(now, after time.Duration) bool {
+	if s, ok := c.oldest(); !ok || now-s.at < after {
+		return false
+	}
+	for had := c.open; c.open == had; {
+		c.pop()
 	}
 	return true
 }
@@ -180,7 +233,7 @@ func (c *credit) Drained(at time.Duration) (becameDeaf bool) {
 	case at-c.drained < c.patience:
 		return false
 	}
-	c.deaf, c.thin = true, 1
+	c.deaf, c.unbound, c.thin = true, true, 1
 	return true
 }
 

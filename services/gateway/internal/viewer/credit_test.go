@@ -31,7 +31,7 @@ func (s *sender) send(n int) int {
 		}
 		s.number++
 		ping := s.PingNext()
-		s.Sent(s.number, s.at, 24_000, ping, 0, nil)
+		s.Sent(sent{number: s.number, at: s.at, bytes: 24_000, pinged: ping})
 		if ping {
 			s.pinged = append(s.pinged, s.number)
 		}
@@ -71,7 +71,7 @@ func TestPongsThatNameNothingSentAreIgnored(t *testing.T) {
 func TestABarePingAcknowledgesAllBefore(t *testing.T) {
 	s := newSender()
 	s.send(2)
-	s.SentBare(1000, s.at)
+	s.SentBare(1000, s.at, 0)
 	require.True(t, s.Pong(1000, s.at+100*ms))
 	require.Equal(t, 2, s.send(10))
 }
@@ -117,7 +117,7 @@ func TestCreditThatNoPingCouldBringBackAsksForOne(t *testing.T) {
 	require.True(t, s.Pong(1, s.at+100*ms))
 	require.False(t, s.MaySend())
 	require.True(t, s.WantsPing())
-	s.SentBare(1000, s.at)
+	s.SentBare(1000, s.at, 0)
 	require.False(t, s.WantsPing())
 	require.True(t, s.Pong(1000, s.at+100*ms))
 	require.Equal(t, 2, s.send(10))
@@ -151,9 +151,9 @@ func TestASlowLinkIsNotTakenForADeafClient(t *testing.T) {
 func TestLeastPongDelayIsOfTheLastSeconds(t *testing.T) {
 	s := newSender()
 	require.Zero(t, s.RTT(0))
-	s.SentBare(1, 0)
+	s.SentBare(1, 0, 0)
 	s.Pong(1, 5*ms)
-	s.SentBare(2, 1000*ms)
+	s.SentBare(2, 1000*ms, 0)
 	s.Pong(2, 1020*ms)
 	require.Equal(t, 5*ms, s.RTT(2*time.Second))
 	require.Equal(t, 20*ms, s.RTT(5500*ms))

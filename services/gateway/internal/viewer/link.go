@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/internal/adapt"
 )
 
@@ -52,6 +51,7 @@ func (v *Viewer) quiet(now time.Duration) bool {
 
 // pinged is told the number of a bare ping that goes out. The lock is held.
 func (v *Viewer) pinged(number uint64) {
+	v.numbered = number
 	if v.drain.on && v.drain.number == 0 {
 		v.drain.number = number
 	}
@@ -61,9 +61,6 @@ func (v *Viewer) pinged(number uint64) {
 func (v *Viewer) mayShow(now time.Duration) bool {
 	if v.drain.on && now-v.drain.since > drainPatience {
 		v.drain.on = false
-	}
-	if v.credit.deaf {
-		return true
 	}
 	if v.o.Smooth { // wants every picture: after a stall it has to catch up, faster than the stall let the link look
 		return v.credit.MaySend()
@@ -96,7 +93,9 @@ func (v *Viewer) wakeAt(at time.Duration) {
 // measured takes what the last pong tells of the connection. The lock is held.
 func (v *Viewer) measured(now time.Duration) {
 	a := v.credit.acked
-	v.link.Pong(now, now-a.at)
+	if v.by != ackHost || a.bytes == 0 {
+		v.link.Pong(now, now-a.at)
+	}
 	if a.bytes > 0 {
 		v.link.Acked(now, a.at, a.bytes, a.waited)
 	}
@@ -140,7 +139,7 @@ func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
 	}
 	now := v.now()
 	view.FPS = v.rate()
-	if v.format.WebSocket() && !v.credit.deaf {
+	if v.bounded() {
 		view.Rate, view.RateKnown = v.link.Rate(now)
 	}
 	stalled := time.Duration(0)
@@ -164,15 +163,4 @@ func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
 		l.traced.why = cmp.Or(string(f.Reason), chosen)
 	}
 	return f
-}
-
-// Painted takes a client's report of what it showed of a stream.
-func (v *Viewer) Painted(p *pb.Painted) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if l := v.find(uint16(p.GetChannel())); l != nil {
-		now := v.now()
-		v.traces.painted(l, p, now)
-		l.paint.Report(now, int(p.GetDecoded()), l.acked)
-	}
 }

@@ -109,4 +109,7 @@ func (v *Viewer) connected(conn net.Conn) {
 	v.wire = newWire(conn)
 	v.address = conn.RemoteAddr().String()
 	v.wire.tune()
+	if !v.format.WebSocket() {
+		v.unanswering()
+	}
 }

@@ -21,6 +21,7 @@ const MaxMessage = 64 << 10
 const (
 	controlRate  = 50
 	controlBurst = 100
+	paintRate    = 300 // where each picture painted is to be told
 )
 
 var errFlood = errors.New("the client floods the gateway with messages")
@@ -73,6 +74,7 @@ func (v *Viewer) closed(code int, _ string) error {
 
 func (v *Viewer) readMessages() error {
 	limit := rate.NewLimiter(controlRate, controlBurst)
+	asked := false // to tell of every picture that it paints
 	for {
 		kind, r, err := v.ws.NextReader() // also skips what is left of the message before
 		if err != nil {
@@ -85,6 +87,10 @@ func (v *Viewer) readMessages() error {
 			continue
 		}
 		received := v.began.Add(v.now())
+		if !asked && v.asksPaint() {
+			asked = true
+			limit.SetLimit(paintRate)
+		}
 		if !limit.Allow() {
 			v.Close(websocket.ClosePolicyViolation, "too many messages", false)
 			return errFlood
@@ -104,10 +110,17 @@ func (v *Viewer) ponged(payload string) error {
 	}
 	number := binary.BigEndian.Uint64([]byte(payload))
 	v.mu.Lock()
-	if now := v.now(); v.credit.Pong(number, now) {
+	switch now := v.now(); {
+	case v.by == ackPaint: // somebody else's
+	case v.credit.Pong(number, now):
+		v.by, v.credit.every = ackPong, false
+		v.record.acked(number, now)
 		v.traces.acknowledged(v.credit.acked.at, now)
 		v.measured(now)
 		v.boundUnsent()
+	case v.by != ackPong && v.credit.deaf && number <= v.numbered: // late, but it answers
+		v.by = ackPong
+		v.credit.deaf, v.credit.unbound, v.credit.every = false, false, false
 	}
 	v.mu.Unlock()
 	v.pump()
@@ -140,6 +153,10 @@ func (v *Viewer) command(b []byte, received time.Time) {
 		v.queueText(text{stats: -1, clock: &pb.Clock{T1Us: c.T1Us, T2Us: received.UnixMicro()}})
 		v.mu.Unlock()
 		v.pump()
+		return
+	}
+	if e := m.GetEcho(); e != nil {
+		v.echoed(e.GetNumber())
 		return
 	}
 	to := v.o.Commands

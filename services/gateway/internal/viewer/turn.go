@@ -37,6 +37,7 @@ func (v *Viewer) pump() {
 func (v *Viewer) pumpLocked() {
 	for {
 		b := v.next()
+		v.handed += uint64(len(b))
 		if b == nil {
 			v.turn = false
 			if v.closeSent {
@@ -149,9 +150,13 @@ func (v *Viewer) next() []byte {
 	if v.format.WebSocket() && (v.bareDue && v.mayPing(now) && v.quiet(now) || v.credit.WantsPing()) {
 		v.bareDue = false
 		number := v.o.Numbers.Next()
-		v.credit.SentBare(number, now)
 		v.pinged(number)
+		if v.by == ackPaint {
+			v.credit.SentBare(number, now, 0)
+			return echoFrame(number)
+		}
 		v.scratch = picture.AppendPing(v.scratch[:0], number)
+		v.credit.SentBare(number, now, v.handed+uint64(len(v.scratch)))
 		return v.scratch
 	}
 	return v.nextPicture(now)
@@ -160,7 +165,7 @@ func (v *Viewer) next() []byte {
 // nextPicture takes from the streams in turns.
 func (v *Viewer) nextPicture(now time.Duration) []byte {
 	ws := v.format.WebSocket()
-	if ws && !v.mayShow(now) {
+	if v.bounded() && !v.mayShow(now) {
 		return nil
 	}
 	for i := 0; i < len(v.lanes); {
@@ -177,10 +182,19 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 			continue // it was late: the next of the same stream
 		}
 		v.lane = (v.lane + i + 1) % len(v.lanes)
-		ping := ws && (p.Sampled() || v.credit.PingNext())
+		ping := ws && v.by != ackPaint && (p.Sampled() || v.credit.PingNext())
 		b := p.Bytes(v.format, ping)
-		if ws {
-			v.credit.Sent(p.Number, now, len(b), ping, waited, l)
+		if v.bounded() || ws {
+			s := sent{
+				number: p.Number, at: now, bytes: len(b), end: v.handed + uint64(len(b)), pinged: ping || v.by != ackPong,
+				waited: waited, lane: l,
+			}
+			v.sentToHost(now)
+			if ping {
+				v.numbered = max(v.numbered, p.Number)
+			}
+			v.record.add(s, &p.Header)
+			v.credit.Sent(s)
 			v.link.Sent(now, len(b))
 		}
 		l.age = time.Duration(v.began.Add(now).UnixMicro()-p.Header.CapturedUs) * time.Microsecond
@@ -209,10 +223,17 @@ func (v *Viewer) tick() time.Duration {
 			v.bareDue = true
 		}
 		wait = v.bareAt - now
-		if !v.turn && v.credit.Overdue(now, barePings/2) {
+	}
+	if !v.turn {
+		if again := v.askHost(now); again > 0 {
+			wait = min(wait, again)
+		}
+		if v.credit.Overdue(now, barePings/2) {
 			v.unanswered(now)
 			wait = min(wait, barePings/5)
 		}
+	} else if v.by == ackHost {
+		wait = min(wait, askEvery)
 	}
 	v.boundUnsent()
 	if v.due > 0 {
@@ -231,8 +252,15 @@ func (v *Viewer) tick() time.Duration {
 // read, or its link is slow. The lock is held and nobody has the turn.
 func (v *Viewer) unanswered(now time.Duration) {
 	unsent := v.wire.unsent()
+	switch {
+	case v.by == ackPaint:
+		if now-v.forgot >= paintPatience && v.credit.Forget(now, paintPatience) {
+			v.forgot = now
+		}
+	case v.by == ackPong && unsent == 0 && v.credit.Drained(now):
+		v.unanswering()
+	}
 	if unsent == 0 {
-		v.credit.Drained(now)
 		return
 	}
 	if got := v.wire.written - uint64(unsent); got != v.got || v.gotAt == 0 {
@@ -245,7 +273,7 @@ func (v *Viewer) unanswered(now time.Duration) {
 // boundUnsent lets the socket hold one to two pictures where no pongs bound it. The lock is held.
 func (v *Viewer) boundUnsent() {
 	want := 0
-	if !v.format.WebSocket() || v.credit.deaf {
+	if !v.bounded() {
 		want = max(v.size, 16<<10)
 		if v.lowAt > 0 && want < v.lowAt*3/2 && want > v.lowAt*2/3 {
 			return // near enough

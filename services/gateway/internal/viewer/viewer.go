@@ -91,6 +91,13 @@ type Viewer struct {
 	scratch []byte // what is being written, where it is not shared
 
 	credit    credit
+	by        acks // what acknowledges
+	host      host
+	record    record
+	proxy     adapt.Proxy
+	forgot    time.Duration // when a picture was last given up that was never painted
+	handed    uint64        // bytes that were to be written, ever
+	numbered  uint64        // the last ping's
 	bareDue   bool
 	bareAt    time.Duration
 	bareDueAt time.Duration // since when a bare ping has been due

@@ -522,7 +522,7 @@ func TestNothingIsAllocatedForAFrame(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = io.Copy(io.Discard, c.r) })
 	v.mu.Lock()
-	v.credit.deaf, v.credit.patience = true, time.Hour // so that pictures follow each other
+	v.credit.unbound, v.credit.patience = true, time.Hour // so that pictures follow each other
 	v.mu.Unlock()
 	const runs = 200
 	var pictures []*picture.Picture

@@ -77,6 +77,14 @@ func (w *wire) unsent() int {
 	return n
 }
 
+// tcp asks the kernel how the client's host acknowledges; not ok where that cannot be known.
+func (w *wire) tcp() (t tcpState, ok bool) {
+	if w.sock != nil {
+		_ = w.sock.Control(func(fd uintptr) { t, ok = tcpInfo(fd) })
+	}
+	return t, ok
+}
+
 // boundUnsent makes the kernel take no more than about so many bytes beyond what the link carries; 0 lifts the bound.
 func (w *wire) boundUnsent(bytes int) {
 	if w.sock != nil {

@@ -152,6 +152,8 @@ connection.onmessage = (message) => {
     if (!message.stats.stream || message.stats.stream === stream) stats.hear(message.stats);
   } else if (message.notice) {
     notice(message.notice);
+  } else if (message.echo) {
+    connection.send({ echo: message.echo }); // a ping that no proxy answers
   } else if (message.bye) {
     banner.say(message.bye.reason || 'The gateway says goodbye', 0, 'lost');
   }
