@@ -150,7 +150,7 @@ func (d *demand) quality(readers map[string]want, r int) int {
 			}
 		}
 	}
-	return adapt.Quality(&budgets, float64(best.GetSize80()), d.lim)
+	return adapt.Quality(r, &budgets, float64(best.GetSize80()), d.lim)
 }
 
 func (d *demand) sweep(now time.Time) {

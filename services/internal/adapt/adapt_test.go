@@ -37,7 +37,7 @@ func TestQualityFollowsTheBudgets(t *testing.T) {
 		for _, b := range budgets {
 			h.Add(b)
 		}
-		return adapt.Quality(&h, 24_000, lim)
+		return adapt.Quality(0, &h, 24_000, lim)
 	}
 	require.Equal(t, 80, quality(), "nobody watches")
 	require.Equal(t, 80, quality(100_000))
@@ -195,4 +195,16 @@ func TestAClientThatPaintsLessGetsLess(t *testing.T) {
 		fine.Report(at, 1, uint64(at/(250*ms))+2) // two are always between pong and report
 	}
 	require.Zero(t, fine.Cap(4))
+}
+
+// On the lowest rung nobody can go further down: the slowest's frames count there.
+func TestTheLowestRungKeepsItsSlowestViewerMoving(t *testing.T) {
+	lim := adapt.Limits{Min: 30, Max: 80}
+	var h adapt.Histogram
+	for range 9 {
+		h.Add(4000)
+	}
+	h.Add(1100)
+	require.Equal(t, 62, adapt.Quality(1, &h, 4500, lim), "elsewhere it goes down a rung")
+	require.Equal(t, 30, adapt.Quality(2, &h, 4500, lim))
 }

@@ -72,9 +72,27 @@ const nearBest = 0.5
 // budgetShare of the viewers near the best have less than the budget that counts.
 const budgetShare = 0.2
 
+// leastFrames is the part of a stream's frames that the slowest viewer of the lowest rung is to get.
+const leastFrames = 0.6
+
 // Quality is a rung's, from its viewers' budgets and the size of its pictures: it puts that size at the 20th percentile
-// of the budgets that are at least half the best one. It has no memory, so that every encoder comes to the same.
-func Quality(h *Histogram, size80 float64, lim Limits) int {
+// of the budgets that are at least half the best one. Who has less goes down a rung; on the lowest, where there is none,
+// the slowest get fewer frames, but not so few that it would be a row of stills. Quality has no memory, so that every
+// encoder comes to the same.
+func Quality(rung int, h *Histogram, size80 float64, lim Limits) int {
+	q := nearBestQuality(h, size80, lim)
+	if rung != Rungs-1 {
+		return q
+	}
+	for i, n := range h {
+		if n > 0 {
+			return min(q, qualityFor(size80, value(i)/fitShare/leastFrames, lim))
+		}
+	}
+	return q
+}
+
+func nearBestQuality(h *Histogram, size80 float64, lim Limits) int {
 	full := SizeAt(size80, lim.Max)
 	best := -1.0
 	for i := Buckets - 1; i >= 0 && best < 0; i-- {

@@ -30,7 +30,7 @@ func TestQualityStaysWithinItsLimits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lim := limits(t)
 		h := histogram(budgets(t, "budgets", 0, math.MaxFloat64))
-		q := adapt.Quality(&h, rapid.Float64Range(0, 1e8).Draw(t, "size"), lim)
+		q := adapt.Quality(0, &h, rapid.Float64Range(0, 1e8).Draw(t, "size"), lim)
 		require.GreaterOrEqual(t, q, lim.Min)
 		require.LessOrEqual(t, q, lim.Max)
 	})
@@ -47,7 +47,7 @@ func TestQualityIsMonotoneInTheBudgetsThatCount(t *testing.T) {
 		i := rapid.IntRange(0, len(some)-1).Draw(t, "whose")
 		more[i] = rapid.Float64Range(some[i], 1.6*low).Draw(t, "more")
 		before, after := histogram(some), histogram(more)
-		require.LessOrEqual(t, adapt.Quality(&before, size, lim), adapt.Quality(&after, size, lim))
+		require.LessOrEqual(t, adapt.Quality(0, &before, size, lim), adapt.Quality(0, &after, size, lim))
 	})
 }
 
@@ -57,7 +57,7 @@ func TestALoneViewersPicturesFitItsBudget(t *testing.T) {
 		size := rapid.Float64Range(500, 1e6).Draw(t, "size")
 		budget := rapid.Float64Range(300, 1e6).Draw(t, "budget")
 		h := histogram([]float64{budget})
-		if q := adapt.Quality(&h, size, lim); q > lim.Min {
+		if q := adapt.Quality(0, &h, size, lim); q > lim.Min {
 			require.LessOrEqual(t, adapt.SizeAt(size, q), budget*1.000001)
 		}
 	})

@@ -110,7 +110,7 @@ func TestARateThatFallsAndRecovers(t *testing.T) {
 
 func TestTenRates(t *testing.T) {
 	s := start(t, options{})
-	rates := []float64{0.5, 0.7, 1, 1.5, 2.5, 4, 7, 12, 20, 30}
+	rates := []float64{0.3, 0.6, 1, 1.5, 2.5, 4, 7, 12, 20, 30}
 	ws := make([]*watcher, len(rates))
 	for i, mbit := range rates {
 		ws[i] = watch(t, v1(startRelay(t, s.addr, mbit, rtt).addr()))

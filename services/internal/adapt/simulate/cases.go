@@ -122,8 +122,17 @@ func hidden() []Case {
 		one("2 Mbit/s behind a proxy's 1 MB", steadily(25, 0, 0.5), func() *Network {
 			return &Network{Rate: Mbit(2), RTT: Steady(20 * ms), Proxy: 1 << 20}
 		}),
-		one("the same, and the proxy answers the pings", Bars{}, func() *Network {
+		one("the same, the proxy answers the pings, a plain client", Bars{}, func() *Network {
 			return &Network{Rate: Mbit(2), RTT: Steady(20 * ms), Proxy: 1 << 20, Pongs: Pongs{ByProxy: true}}
+		}),
+		one("the same, a client that tells what it paints", Bars{FPS: 25, Late: 150 * ms, Use: 0.5, Moves: 2},
+			func() *Network {
+				return &Network{
+					Rate: Mbit(2), RTT: Steady(20 * ms), Proxy: 1 << 20, Pongs: Pongs{ByProxy: true, Painted: true},
+				}
+			}),
+		one("20 Mbit/s, no proxy, a client that tells what it paints", steadily(29, 79.5, 0.95), func() *Network {
+			return &Network{Rate: Mbit(20), RTT: Steady(20 * ms), Pongs: Pongs{Painted: true}}
 		}),
 	)
 }
@@ -149,6 +158,11 @@ func crowds() []Case {
 	return []Case{
 		{"ten, 0.3 to 30 Mbit/s", Bars{FPS: 15, Late: 200 * ms}, func(seed uint64) Scenario {
 			return minute(seed, rates()...)
+		}},
+		{"the same, the pattern's pictures", Bars{FPS: 15, Late: 200 * ms}, func(seed uint64) Scenario {
+			s := minute(seed, rates()...)
+			s.Size80, s.Shares = 26_600, pattern
+			return s
 		}},
 		mixed("five, mixed", 5, 1, 1, Bars{FPS: 20}),
 		mixed("twenty, mixed, two gateways", 20, 2, 2, Bars{FPS: 20, Spread: 2}),

@@ -38,6 +38,8 @@ type Pongs struct {
 	Every time.Duration
 	// ByProxy: the proxy answers, whatever the client has read.
 	ByProxy bool
+	// Painted: the client tells what it paints.
+	Painted bool
 }
 
 type queued struct {

@@ -79,6 +79,6 @@ func (v *viewer) result() Viewer {
 	for t := warm; t < end; t += step {
 		could += v.net.Rate(t) * step.Seconds()
 	}
-	out.Use = bytes / min(could, v.w.full)
+	out.Use = (bytes + n*aroundBytes) / min(could, v.w.full)
 	return out
 }

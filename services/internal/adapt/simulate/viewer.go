@@ -11,7 +11,7 @@ import (
 const (
 	bareEvery     = 500 * time.Millisecond
 	bareBytes     = 12
-	pingBytes     = 10
+	aroundBytes   = 94 // of a picture: envelope, WebSocket frame, ping
 	maxThin       = 8
 	drainMuch     = 50 * time.Millisecond
 	drainPatience = time.Second
@@ -43,6 +43,8 @@ type viewer struct {
 	drained  time.Duration
 	drainer  *flying
 
+	painted painted
+
 	latest *flying // ping that the client has to answer yet; those before it get no answer of their own
 	shown  []shown
 	moves  int
@@ -58,6 +60,7 @@ type flying struct {
 	at     time.Duration
 	waited time.Duration
 	pinged bool
+	pongAt time.Duration // of a picture
 }
 
 type shown struct {
@@ -95,7 +98,8 @@ func (v *viewer) pump() {
 	for len(v.slot) > 0 && v.mayShow() {
 		s := v.slot[0]
 		v.slot = v.slot[:0]
-		v.send(&flying{p: s.p, at: v.w.now, waited: v.w.now - s.at, pinged: v.since >= v.thin})
+		pinged := v.since >= v.thin || v.painted.acks
+		v.send(&flying{p: s.p, at: v.w.now, waited: v.w.now - s.at, pinged: pinged})
 		v.ping()
 	}
 }
@@ -150,7 +154,7 @@ func (v *viewer) mayShow() bool {
 		return true
 	}
 	oldest := v.flight[i]
-	if v.link.Overdue(now, oldest.at, oldest.p.bytes) {
+	if v.link.Overdue(now, oldest.at, oldest.p.bytes+aroundBytes) {
 		return false
 	}
 	at := v.link.NotBefore(now, v.open)
@@ -186,17 +190,20 @@ func (v *viewer) send(f *flying) {
 	v.flight = append(v.flight, f)
 	bytes := bareBytes
 	if f.p != nil {
-		v.link.Sent(v.w.now, f.p.bytes)
+		v.link.Sent(v.w.now, f.p.bytes+aroundBytes)
 		v.open++
 		v.since++
-		bytes = f.p.bytes + pingBytes
+		if v.net.Pongs.Painted {
+			v.painted.record = append(v.painted.record[max(0, len(v.painted.record)-recorded+1):], f)
+		}
+		bytes = f.p.bytes + aroundBytes
 	}
 	if f.pinged {
 		v.since = 1
 		v.pings++
 	}
 	arrives, enters := v.net.carry(v.w.now, bytes)
-	if v.net.Pongs.ByProxy && f.pinged {
+	if v.net.Pongs.ByProxy && f.pinged && !v.painted.acks {
 		v.w.at(v.net.answer(enters), func() { v.pong(f) })
 	}
 	v.w.at(arrives, func() { v.read(f) })
@@ -208,6 +215,15 @@ func (v *viewer) read(f *flying) {
 		v.shown = append(v.shown, shown{v.w.now, f.p})
 	}
 	k := v.net.Pongs
+	switch {
+	case v.painted.acks && f.p == nil: // an echo
+		v.w.at(v.net.answer(v.w.now), func() { v.pong(f) })
+		return
+	case k.Painted && f.p != nil:
+		if v.painted.newest = f; v.painted.every {
+			v.tell()
+		}
+	}
 	if !f.pinged || k.ByProxy || k.Lost > 0 && v.w.rand.Float64() < k.Lost {
 		return
 	}
@@ -237,6 +253,7 @@ func (v *viewer) pong(f *flying) {
 	for _, g := range v.flight[:i+1] {
 		if g.p != nil {
 			v.open--
+			g.pongAt = v.w.now
 		}
 		if g.pinged {
 			v.pings--
@@ -246,14 +263,14 @@ func (v *viewer) pong(f *flying) {
 	now := v.w.now
 	took := now - f.at
 	switch {
-	case took.Seconds() >= 0.5/v.w.s.FPS:
+	case v.painted.acks, took.Seconds() >= 0.5/v.w.s.FPS:
 		v.thin = 1
 	case f.p != nil:
 		v.thin = min(v.thin+1, maxThin)
 	}
 	v.link.Pong(now, took)
 	if f.p != nil {
-		v.link.Acked(now, f.at, f.p.bytes, f.waited)
+		v.link.Acked(now, f.at, f.p.bytes+aroundBytes, f.waited)
 	}
 	if f == v.drainer {
 		v.draining, v.drainer = false, nil

@@ -14,10 +14,11 @@ type Scenario struct {
 	Duration time.Duration
 	// Warm is left out of the results.
 	Warm     time.Duration
-	FPS      float64      // default 30
-	Size80   float64      // of a full picture at quality 80, bytes; each is up to 10 % larger or smaller. Default 24,000
-	Limits   adapt.Limits // default 30 to 80
-	Gateways int          // viewers take turns; default 1
+	FPS      float64              // default 30
+	Size80   float64              // of a full picture at quality 80, bytes; each is up to 10 % larger or smaller. Default 24,000
+	Shares   [adapt.Rungs]float64 // of it that a rung's pictures have; default a camera's
+	Limits   adapt.Limits         // default 30 to 80
+	Gateways int                  // viewers take turns; default 1
 	// Encoders take turns with frames; each works from then on. Default: one, from the beginning.
 	Encoders []time.Duration
 	// Scenes makes pictures 1.6 times as large, and again as large as before, every 10 s.
@@ -29,8 +30,11 @@ type Scenario struct {
 	Blind int
 }
 
-// rungSizes is what a rung's pictures have of the full one's size.
-var rungSizes = [adapt.Rungs]float64{1, 0.33, 0.11}
+// cameras' and the test pattern's pictures have so much of the full one's size, by rung.
+var (
+	cameras = [adapt.Rungs]float64{1, 0.33, 0.11}
+	pattern = [adapt.Rungs]float64{1, 0.44, 0.19}
+)
 
 const (
 	encodeTime = time.Millisecond
@@ -67,6 +71,9 @@ func Run(s Scenario) Result {
 	if s.Size80 == 0 {
 		s.Size80 = 24_000
 	}
+	if s.Shares == ([adapt.Rungs]float64{}) {
+		s.Shares = cameras
+	}
 	w := &world{s: s, rand: rand.New(rand.NewPCG(s.Seed, 1))}
 	for _, from := range s.Encoders {
 		w.encoders = append(w.encoders, newEncoder(w, from))
@@ -82,6 +89,9 @@ func Run(s Scenario) Result {
 		g.viewers = append(g.viewers, v)
 		w.viewers = append(w.viewers, v)
 		w.at(w.some(bareEvery), v.bare)
+		if n.Pongs.Painted {
+			w.at(w.some(reportEvery), v.report)
+		}
 	}
 	for _, g := range w.gateways {
 		g.tell()
@@ -112,7 +122,7 @@ func (w *world) frame(n int) {
 		size *= 1.6
 	}
 	if w.now >= w.s.Warm {
-		w.full += adapt.SizeAt(size, w.s.Limits.Max)
+		w.full += adapt.SizeAt(size, w.s.Limits.Max) + aroundBytes
 	}
 	var live []*encoder
 	for _, e := range w.encoders {
@@ -126,7 +136,7 @@ func (w *world) frame(n int) {
 	for r := range pictures {
 		if e.wanted[r] {
 			q := e.quality[r]
-			pictures[r] = &picture{w.now, n, r, q, int(adapt.SizeAt(size*rungSizes[r], q))}
+			pictures[r] = &picture{w.now, n, r, q, int(adapt.SizeAt(size*w.s.Shares[r], q))}
 		}
 	}
 	w.after(encodeTime+busTime, func() {
@@ -202,7 +212,7 @@ func (e *encoder) hear(g *gateway, d [adapt.Rungs]demand) {
 				best = d
 			}
 		}
-		e.quality[r] = adapt.Quality(&all, best.size80, e.w.s.Limits)
+		e.quality[r] = adapt.Quality(r, &all, best.size80, e.w.s.Limits)
 	}
 }
 
