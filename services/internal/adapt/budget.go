@@ -76,9 +76,9 @@ const budgetShare = 0.2
 const leastFrames = 0.6
 
 // Quality is a rung's, from its viewers' budgets and the size of its pictures: it puts that size at the 20th percentile
-// of the budgets that are at least half the best one. Who has less goes down a rung; on the lowest, where there is none,
-// the slowest get fewer frames, but not so few that it would be a row of stills. Quality has no memory, so that every
-// encoder comes to the same.
+// of the budgets that are at least half the best one. Who has less goes down a rung; on the lowest, where that is not
+// possible, the slowest get fewer frames, but not so few that it would be a row of stills. Quality has no memory, so
+// that every encoder comes to the same.
 func Quality(rung int, h *Histogram, size80 float64, lim Limits) int {
 	q := nearBestQuality(h, size80, lim)
 	if rung != Rungs-1 {

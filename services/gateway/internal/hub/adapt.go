@@ -178,15 +178,38 @@ func (h *Hub) look(s *stream, st *seat, view adapt.View, quality, users [frame.R
 		st.next.Store(next)
 		st.viewer.Notice(s.rungNotice(st))
 	}
-	if q := quality[own]; q != st.told && q > 0 {
-		if st.told > 0 {
+	if now := (shownQuality{own, quality[own]}); now != st.told && now.quality > 0 {
+		if st.told.quality > 0 {
+			why := now.since(st.told)
+			h.meters.requalified(own, why)
 			st.viewer.Notice(&pb.ServerMessage{Message: &pb.ServerMessage_Notice{Notice: &pb.Notice{
-				Channel: uint32(s.channel), Stream: s.name, Kind: "quality", Rung: pb.Rung(own), Quality: uint32(q),
-				Text: fmt.Sprintf("quality %d: what the connections of this size's viewers carry", q),
+				Channel: uint32(s.channel), Stream: s.name, Kind: "quality", Rung: pb.Rung(own),
+				Quality: uint32(now.quality), Text: fmt.Sprintf("quality %d: %s", now.quality, qualityWords[why]),
 			}}})
 		}
-		st.told = q
+		st.told = now
 	}
+}
+
+// shownQuality is what a viewer was last told of.
+type shownQuality struct{ rung, quality int }
+
+// since says why a quality is another one than the one before.
+func (q shownQuality) since(before shownQuality) (reason string) {
+	switch {
+	case q.rung != before.rung:
+		return "rung"
+	case q.quality < before.quality:
+		return "rate"
+	default:
+		return "recovered"
+	}
+}
+
+var qualityWords = map[string]string{
+	"rung":      "that of the new size",
+	"rate":      "the connections of this size's viewers carry less",
+	"recovered": "the connections of this size's viewers carry more",
 }
 
 // words say why a rung changed.

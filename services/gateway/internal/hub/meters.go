@@ -24,7 +24,7 @@ const (
 var fateNames = [fates]string{"taken", "superseded", "malformed", "stale"}
 
 type meters struct {
-	pictures, delivered, bytes, skipped, paints, moves, lost metric.Int64Counter
+	pictures, delivered, bytes, skipped, paints, moves, qualities, lost metric.Int64Counter
 
 	byFate [fates][]metric.AddOption // built once: a picture allocates no attributes
 }
@@ -50,6 +50,8 @@ func newMeters(m metric.Meter) *meters {
 			"Pictures that were encoded while this gateway was subscribed, and never came."),
 		moves: counter("framebus.gateway.rung.changes", "{change}", "Viewers' changes of rung by reason."),
 	}
+	out.qualities = counter("framebus.gateway.quality.changes", "{change}",
+		"Changes of quality that viewers were told of, by reason.")
 	for f, name := range fateNames {
 		set := attribute.NewSet(attribute.String("fate", name))
 		out.byFate[f] = []metric.AddOption{metric.WithAttributeSet(set)}
@@ -68,6 +70,12 @@ func (m *meters) moved(f viewer.Fare) {
 func (m *meters) lostOnBus(stream string, r frame.Rung, n uint64) {
 	m.lost.Add(context.Background(), int64(n), metric.WithAttributes(
 		attribute.String("stream", stream), attribute.String("rung", r.String())))
+}
+
+// requalified counts a change of quality that a viewer was told of.
+func (m *meters) requalified(rung int, reason string) {
+	m.qualities.Add(context.Background(), 1, metric.WithAttributes(
+		attribute.String("rung", frame.Rung(rung).String()), attribute.String("reason", reason)))
 }
 
 func (m *meters) painted() { m.paints.Add(context.Background(), 1) }

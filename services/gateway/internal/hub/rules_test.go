@@ -122,3 +122,17 @@ func TestAPictureCostsFewAllocations(t *testing.T) {
 	require.Equal(t, head.Sequence, f.newest.Header.Sequence, "it was taken")
 	require.LessOrEqual(t, allocations, 3.0)
 }
+
+func TestAChangeOfQualityHasAReason(t *testing.T) {
+	for _, c := range []struct {
+		before, now shownQuality
+		why         string
+	}{
+		{shownQuality{0, 80}, shownQuality{0, 60}, "rate"},
+		{shownQuality{0, 60}, shownQuality{0, 80}, "recovered"},
+		{shownQuality{0, 40}, shownQuality{1, 80}, "rung"},
+	} {
+		require.Equal(t, c.why, c.now.since(c.before))
+		require.NotEmpty(t, qualityWords[c.why])
+	}
+}

@@ -54,7 +54,7 @@ type seat struct {
 
 	rung atomic.Int32 // whose pictures it gets
 	next atomic.Int32 // that it changes to, or the same
-	told int          // quality that the viewer was last told
+	told shownQuality
 
 	asked atomic.Bool // to have the next frame traced
 }

@@ -13,12 +13,14 @@ type Scenario struct {
 	Seed     uint64
 	Duration time.Duration
 	// Warm is left out of the results.
-	Warm     time.Duration
-	FPS      float64              // default 30
-	Size80   float64              // of a full picture at quality 80, bytes; each is up to 10 % larger or smaller. Default 24,000
-	Shares   [adapt.Rungs]float64 // of it that a rung's pictures have; default a camera's
-	Limits   adapt.Limits         // default 30 to 80
-	Gateways int                  // viewers take turns; default 1
+	Warm time.Duration
+	FPS  float64 // default 30
+	// Size80 is of a full picture at quality 80, bytes; each is up to 10 % larger or smaller. Default 24,000
+	Size80 float64
+	// Shares are what a rung's pictures have of it. Default: a camera's
+	Shares   [adapt.Rungs]float64
+	Limits   adapt.Limits // default 30 to 80
+	Gateways int          // viewers take turns; default 1
 	// Encoders take turns with frames; each works from then on. Default: one, from the beginning.
 	Encoders []time.Duration
 	// Scenes makes pictures 1.6 times as large, and again as large as before, every 10 s.
