@@ -15,8 +15,10 @@ const (
 	minCarry  = 200 * time.Microsecond
 	// MaxWindow bounds the pictures that may be on their way.
 	MaxWindow = 12
-	// early is how much sooner than it would be carried the next picture leaves.
-	early = 2 * time.Millisecond
+	// early is how much sooner than it would be carried the next picture leaves, and the part of its time that it is at
+	// least: who sends is late now and then, and a slow line that idles loses what nobody can give back.
+	early     = 2 * time.Millisecond
+	earlyPart = 8
 	// overdue is how late the oldest on its way may be before nothing is sent after it.
 	overdue = 50 * time.Millisecond
 	// DrainEvery is how often a congested connection's flight is let run empty, to see its base delay.
@@ -40,6 +42,7 @@ type Link struct {
 	flight   []sized       // sent and not yet told of by Acked; the oldest is forgotten beyond maxFlight
 	lastPong time.Duration // of a picture
 	expected time.Duration // when the last picture sent should be acknowledged
+	early    time.Duration // how much sooner the one after it may leave
 }
 
 type timed struct{ at, d time.Duration }
@@ -64,8 +67,10 @@ func (l *Link) Sent(at time.Duration, bytes int) {
 	l.flight = append(l.flight, sized{at, bytes})
 	from := max(at+l.Base(), l.expected)
 	l.expected = from
-	if rate, ok := l.Rate(at); ok {
-		l.expected += time.Duration(float64(bytes) / rate * float64(time.Second))
+	l.early = early
+	if took := l.serialise(at, bytes); took > 0 {
+		l.expected += took
+		l.early = max(early, took/earlyPart)
 	}
 }
 
@@ -233,7 +238,7 @@ func (l *Link) NotBefore(_ time.Duration, inFlight int) time.Duration {
 	if inFlight == 0 {
 		return 0
 	}
-	return l.expected - l.Base() - early
+	return l.expected - l.Base() - l.early
 }
 
 // Overdue tells whether the oldest on its way, sent at sentAt, is so late that nothing should follow it.
