@@ -105,7 +105,7 @@ func (l *Ledger) Settled(stream string, c Checkpoint, now time.Time) {
 		return // not watched
 	}
 	if e == nil {
-		e = s.add(c.Epoch, c.Settled, now)
+		e = s.of(c.Epoch, c.Settled, now)
 	}
 	e.checkpoint(c, s.listening(now, grace), s.l.since(now))
 }

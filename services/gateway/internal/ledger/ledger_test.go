@@ -427,3 +427,26 @@ func FuzzParseDone(f *testing.F) {
 		require.Equal(t, ToDone(m), d)
 	})
 }
+
+// BenchmarkPicture is all that the ledger adds to a picture, however many watch: its arrival, its Done, its offer and
+// its fate.
+func BenchmarkPicture(b *testing.B) {
+	now := time.Now()
+	l := New(now, func(string, frame.Rung, uint64) {})
+	l.Linked(true, now)
+	s := l.Stream("cam0", now)
+	s.Subscribed(frame.Full, now)
+	done, err := proto.Marshal(&pb.Done{Stream: "cam0", Epoch: number, Fate: 1, Rungs: []pb.Rung{0}})
+	require.NoError(b, err)
+	h := &frame.Header{Epoch: number}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Sequence++
+		s.Arrived(h, now)
+		d, _ := ParseDone(done)
+		d.Sequence = h.Sequence
+		s.Done(d, now)
+		s.Offered(h, 10, 0)
+		s.Fate(h, Taken)
+	}
+}
