@@ -107,7 +107,7 @@ func TestALostPictureShowsOnItsHop(t *testing.T) {
 	require.Equal(t, busLine{Encoded: 4, Received: 3, Lost: 1}, line(true), "its Done came to the owner alone")
 	s.shoot(false, false, true)
 	require.Equal(t, busLine{Encoded: 5, Received: 3, Lost: 1, Difference: 1}, line(false), "only the owner knows of it")
-	require.EqualValues(t, 3, viewer.count())
+	require.Equal(t, 3, viewer.count())
 }
 
 // TestAPictureWithoutADoneIsToldOf is the gateway's part in booking what an encoder published before it was killed.
