@@ -30,16 +30,23 @@ type leafz struct {
 
 func TestACameraSiteKeepsItsRawFramesAndComesBack(t *testing.T) {
 	leafPort := freeAddr(t)
-	hub := newBus(t, "hub.conf", map[string]string{"7422": port(t, leafPort)})
+	ca, cert, key := authority(t)
+	hub := newBus(t, "hub.conf", map[string]string{"7422": port(t, leafPort)},
+		"FRAMEBUS_NATS_TLS_CERT="+cert, "FRAMEBUS_NATS_TLS_KEY="+key)
 	hub.start()
 	wan := startRelay(t, leafPort, 100, 20*time.Millisecond)
-	leaf := startBus(t, "leaf.conf", "FRAMEBUS_NATS_HUB=nats://site:"+busPassword("site")+"@"+wan.addr())
+	url := "FRAMEBUS_NATS_HUB=tls://site:" + busPassword("site") + "@" + wan.addr()
+	other, _, _ := authority(t)
+	misled := startBus(t, "leaf.conf", url, "FRAMEBUS_NATS_HUB_CA="+other)
+	leaf := startBus(t, "leaf.conf", url, "FRAMEBUS_NATS_HUB_CA="+ca)
 	leafs := func() (l leafz) {
 		hub.figures("leafz?subs=1", &l)
 		return l
 	}
 	require.Eventually(t, func() bool { return len(leafs().Leafs) == 1 }, patience, 20*time.Millisecond,
 		"the site never came to the hub")
+	misled.waitPrinted("certificate signed by unknown authority")
+	misled.kill()
 
 	// What tempts raw frames to cross: an encoder at the hub that says it is free, and a reader there that asks for them.
 	runEnv(t, as("encoder"), binary(t, "encoder"), "--nats-url", hub.url()).waitPrinted("bus connected")
