@@ -23,12 +23,13 @@ const (
 )
 
 type commands struct {
-	Up       up       `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
-	Publish  publish  `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
-	Streams  streams  `cmd:"" help:"List a gateway's streams."`
-	Snapshot snapshot `cmd:"" help:"Save the newest picture of a stream."`
-	Bench    bench    `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
-	Version  version  `cmd:"" help:"Print the version."`
+	Up       up        `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
+	Record   recordCmd `cmd:"" help:"Record a stream to a file, as it comes."`
+	Publish  publish   `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
+	Streams  streams   `cmd:"" help:"List a gateway's streams."`
+	Snapshot snapshot  `cmd:"" help:"Save the newest picture of a stream."`
+	Bench    bench     `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
+	Version  version   `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
