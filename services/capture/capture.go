@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, spec := range specs {
 		g.Go(func() error { return origins[i].Run(ctx) })
-		g.Go(func() error { return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log}) })
+		g.Go(func() error { return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log, Meter: d.Meter}) })
 	}
 	g.Go(func() error {
 		<-ctx.Done()

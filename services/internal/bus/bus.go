@@ -4,7 +4,6 @@
 package bus
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -71,25 +71,46 @@ type Deps struct {
 type Bus struct {
 	Data    *Conn // raw, jpeg and done
 	Control *Conn // feedback and status
+
+	unmeasure func()
 }
 
 // Open begins to connect and does not wait for it: a server that is away is waited for in the background, for ever. It
 // fails only on settings that can never work.
 func Open(cfg Config, d Deps) (*Bus, error) {
-	data, err := open(cfg, d, "data")
+	maker := instrument.New(d.Meter)
+	connects := maker.Counter("framebus.bus.connects", "{connect}", "Connections made to the bus.")
+	data, err := open(cfg, d, "data", connects)
 	if err != nil {
 		return nil, err
 	}
-	control, err := open(cfg, d, "control")
+	control, err := open(cfg, d, "control", connects)
 	if err != nil {
 		data.close()
 		return nil, err
 	}
-	return &Bus{Data: data, Control: control}, nil
+	b := &Bus{Data: data, Control: control}
+	b.unmeasure = b.measure(maker)
+	if err := maker.Err(); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	return b, nil
+}
+
+// measure tells of the connections whenever somebody asks, until stop.
+func (b *Bus) measure(maker *instrument.Maker) (stop func()) {
+	up := maker.Gauge("framebus.bus.up", "{connection}", "Whether the connection to the bus is there.")
+	data, control := instrument.With("connection", "data"), instrument.With("connection", "control")
+	return maker.Observe(func(out metric.Observer) {
+		out.ObserveInt64(up, b.Data.upNumber(), data)
+		out.ObserveInt64(up, b.Control.upNumber(), control)
+	}, up)
 }
 
 // Close ends both connections at once. What Publish has taken before is flushed for 500 ms at most.
 func (b *Bus) Close() {
+	b.unmeasure()
 	b.Control.close()
 	b.Data.close()
 }
@@ -110,25 +131,20 @@ type Conn struct {
 	log    *slog.Logger
 	closed chan struct{}
 
-	ending     atomic.Bool
-	since      atomic.Pointer[time.Time] // the connection's start, nil while there is none
-	reconnects metric.Int64Counter
-	refusal    refusal
+	ending   atomic.Bool
+	since    atomic.Pointer[time.Time] // the connection's start, nil while there is none
+	connects instrument.Counter
+	refusal  refusal
 
 	mu       sync.Mutex
 	watchers map[int]func(bool)
 	nextID   int
 }
 
-func open(cfg Config, d Deps, part string) (*Conn, error) {
-	c := &Conn{log: d.Log.With("connection", part), closed: make(chan struct{}), watchers: map[int]func(bool){}}
-	if d.Meter != nil {
-		var err error
-		c.reconnects, err = d.Meter.Int64Counter("framebus.bus.connects", metric.WithUnit("{connect}"),
-			metric.WithDescription("Connections made to the bus."))
-		if err != nil {
-			return nil, fmt.Errorf("bus metrics: %w", err)
-		}
+func open(cfg Config, d Deps, part string, connects instrument.Counter) (*Conn, error) {
+	c := &Conn{
+		log: d.Log.With("connection", part), closed: make(chan struct{}), watchers: map[int]func(bool){},
+		connects: connects.With("connection", part),
 	}
 	opts := []nats.Option{
 		nats.Name(cfg.Name + " " + part), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
@@ -182,9 +198,7 @@ func checkURL(list string) error {
 func (c *Conn) up(nc *nats.Conn) {
 	now := time.Now()
 	c.since.Store(&now)
-	if c.reconnects != nil {
-		c.reconnects.Add(context.Background(), 1)
-	}
+	c.connects.Add(1)
 	c.log.Info("bus connected", "server", nc.ConnectedServerName(), "max_payload", nc.MaxPayload())
 	c.tell(true)
 }
@@ -234,6 +248,14 @@ func (c *Conn) Up() (bool, time.Time) {
 		return false, time.Time{}
 	}
 	return true, *since
+}
+
+// upNumber is 1 while the connection is there, else 0.
+func (c *Conn) upNumber() int64 {
+	if c.since.Load() == nil {
+		return 0
+	}
+	return 1
 }
 
 // MaxPayload is the server's limit of a message in bytes, 0 while it is not known.

@@ -7,6 +7,7 @@ import (
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/internal/presence"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -38,7 +39,8 @@ type frameID struct{ epoch, sequence uint64 }
 // sent is a frame at an encoder, and when it went there.
 type sent struct {
 	frameID
-	at time.Time
+	at   time.Time
+	span trace.SpanContext // of its publishing, where it is traced
 }
 
 // doubt says why an encoder gets no frames for now.

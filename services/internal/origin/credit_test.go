@@ -28,7 +28,7 @@ func staffed(workers int, names ...string) *credit {
 func (c *credit) give(t *testing.T, name string, sequence uint64, at time.Time) {
 	t.Helper()
 	require.NotNil(t, c.peer(name))
-	c.sent(name, sent{id(sequence), at})
+	c.sent(name, sent{frameID: id(sequence), at: at})
 }
 
 func doneOf(name string, sequence uint64) *pb.Done {
@@ -289,7 +289,7 @@ func TestPickingAllocatesNothing(t *testing.T) {
 		at = at.Add(33 * time.Millisecond)
 		name, _ := c.pick(at)
 		d.Encoder = name
-		c.sent(name, sent{id(1), at})
+		c.sent(name, sent{frameID: id(1), at: at})
 		c.done(d, at.Add(time.Millisecond))
 		c.tick(at, t0)
 		for _, p := range c.peers {

@@ -16,6 +16,13 @@ type event struct {
 	feedback bool
 }
 
+// put never waits: it may be called on the bus's goroutines.
+func (o *Origin) put(e event) {
+	if _, displaced := o.inbox.Put(e); displaced {
+		o.meters.displaced.Add(1)
+	}
+}
+
 // hear takes in all that has come.
 func (o *Origin) hear() {
 	for e, ok := o.inbox.TryTake(); ok; e, ok = o.inbox.TryTake() {
@@ -46,7 +53,7 @@ func (o *Origin) hearDone(m bus.Msg, at time.Time) {
 	if !a.booked {
 		return
 	}
-	o.meters.answered(a.took)
+	o.meters.answered(a.took, a.span)
 	o.offsets.measure(d, o.clock.us(a.at), o.clock.us(at), at)
 }
 

@@ -154,19 +154,19 @@ func (o *Origin) Run(ctx context.Context) error {
 		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
 	}
 	defer stop()
-	done, err := o.d.Bus.Data.Subscribe(o.done, func(m bus.Msg) { o.inbox.Put(event{msg: m, at: time.Now()}) })
+	done, err := o.d.Bus.Data.Subscribe(o.done, func(m bus.Msg) { o.put(event{msg: m, at: time.Now()}) })
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
 	}
 	defer done.Unsubscribe()
 	feedback, err := o.d.Bus.Control.Subscribe(subject.Feedback(o.cfg.Stream), func(m bus.Msg) {
-		o.inbox.Put(event{msg: m, at: time.Now(), feedback: true})
+		o.put(event{msg: m, at: time.Now(), feedback: true})
 	})
 	if err != nil {
 		return fmt.Errorf("stream %q: %w", o.cfg.Stream, err)
 	}
 	defer feedback.Unsubscribe()
-	hear := func(s *pb.Status, at time.Time) { o.inbox.Put(event{status: s, at: at}) }
+	hear := func(s *pb.Status, at time.Time) { o.put(event{status: s, at: at}) }
 	defer o.d.Roster.Watch(hear)()
 	for _, s := range o.d.Roster.Live() {
 		hear(s, time.Now())

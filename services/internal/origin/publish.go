@@ -66,8 +66,10 @@ func (o *Origin) send(p *picture, to string) {
 	at := time.Now()
 	m := bus.Msg{Subject: o.subject(to), Reply: o.done}
 	var traced trace.Span
+	var span trace.SpanContext
 	if p.sampled {
 		traced, m.Traceparent = o.sending(p, m.Subject)
+		span = traced.SpanContext()
 	}
 	err := o.publish(p, m)
 	if traced != nil {
@@ -79,7 +81,7 @@ func (o *Origin) send(p *picture, to string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.credit.sent(to, sent{p.id(), at})
+	o.credit.sent(to, sent{p.id(), at, span})
 	o.acct.sent(p.head.Sequence, to)
 	o.busCause = ""
 	if o.kept != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/framebus/framebus/services/internal/instrument"
 )
 
 const (
@@ -33,21 +34,23 @@ type keeper struct {
 	slate slate
 	retry *backoff.ExponentialBackOff
 	hung  []*reader
-	timer *time.Timer
+
+	reopens instrument.Counter
+	timer   *time.Timer
 
 	live      bool
 	cause     string
 	nextSlate time.Time
 }
 
-func newKeeper(spec Spec, sink Sink, log *slog.Logger) *keeper {
+func newKeeper(spec Spec, sink Sink, log *slog.Logger, reopens instrument.Counter) *keeper {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval = 100 * time.Millisecond
 	retry.RandomizationFactor = 0.25
 	retry.MaxInterval = 600 * time.Millisecond // 750 ms with jitter: back within 2 s, opening included
 	timer := time.NewTimer(time.Hour)
 	return &keeper{
-		spec: spec, sink: sink, log: log, retry: retry, timer: timer,
+		spec: spec, sink: sink, log: log, retry: retry, timer: timer, reopens: reopens,
 		conv:  newConverter(spec.Width, spec.Height),
 		slate: slate{name: spec.Name, w: spec.Width, h: spec.Height},
 	}
@@ -78,6 +81,9 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		k.lost(err)
 		k.idle(ctx, func() bool { return k.mayReopen(err, played) })
+		if ctx.Err() == nil {
+			k.reopens.Add(1)
+		}
 	}
 }
 

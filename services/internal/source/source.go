@@ -11,6 +11,9 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/framebus/framebus/services/internal/instrument"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // Sink takes the pictures of one source. All its methods are called from the goroutine of Run.
@@ -26,7 +29,8 @@ type Sink interface {
 
 // Deps of Run.
 type Deps struct {
-	Log *slog.Logger // nil for none
+	Log   *slog.Logger // nil for none
+	Meter metric.Meter // nil for none
 }
 
 // slateFPS is how often a slate is shown while there is nothing else.
@@ -40,6 +44,12 @@ func Run(ctx context.Context, spec Spec, sink Sink, d Deps) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	log = log.With("stream", spec.Name, "source", spec.Redacted())
+	k := instrument.New(d.Meter)
+	reopens := k.Counter("framebus.source.reopens", "{attempt}", "Attempts to open a source again.").
+		With("stream", spec.Name)
+	if err := k.Err(); err != nil {
+		return err
+	}
 	if spec.Kind == Pattern {
 		sink.State(true, "", spec.FPS)
 		log.Info("source is live", "fps", spec.FPS)
@@ -47,6 +57,6 @@ func Run(ctx context.Context, spec Spec, sink Sink, d Deps) error {
 		return nil
 	}
 	quiet()
-	newKeeper(spec, sink, log).run(ctx)
+	newKeeper(spec, sink, log, reopens).run(ctx)
 	return nil
 }
