@@ -10,6 +10,7 @@ import (
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/framebus/framebus/services/internal/mailbox"
 )
 
@@ -33,7 +34,8 @@ const onlyFull = rungSet(1 << frame.Full)
 
 // demand knows which rungs of which streams anybody wants. It is safe for concurrent use.
 type demand struct {
-	lim adapt.Limits
+	lim       adapt.Limits
+	displaced instrument.Counter
 
 	mu      sync.Mutex
 	since   time.Time // when it began to hear, the last time
@@ -53,14 +55,18 @@ type wish struct {
 	quality [frame.Rungs]int
 }
 
-func newDemand(lim adapt.Limits) *demand {
-	return &demand{lim: lim, since: time.Now(), streams: map[string]map[string]want{}}
+func newDemand(lim adapt.Limits, displaced instrument.Counter) *demand {
+	return &demand{lim: lim, displaced: displaced, since: time.Now(), streams: map[string]map[string]want{}}
 }
 
 // listen keeps the demand current until ctx ends.
 func (d *demand) listen(ctx context.Context, c *bus.Conn) error {
 	in := mailbox.NewQueue[bus.Msg](inbox)
-	sub, err := c.Subscribe(subject.AllFeedback(), func(m bus.Msg) { in.Put(m) })
+	sub, err := c.Subscribe(subject.AllFeedback(), func(m bus.Msg) {
+		if _, displaced := in.Put(m); displaced {
+			d.displaced.Add(1)
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -68,15 +68,16 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	m, err := newMeters(d.Meter)
+	m, err := newMeters(d.Meter, cfg.Workers)
 	if err != nil {
-		return err
+		return fmt.Errorf("encoder: %w", err)
 	}
+	defer m.unmeasure()
 	who := d.Roster.Config()
 	e := &encoder{
 		cfg: cfg, d: d, instance: who.Instance, run: who.Run, meters: m,
 		clock: newClock(), turns: newTurns(), cams: newCams(),
-		demand:  newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}),
+		demand:  newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}, m.displaced),
 		answers: mailbox.NewQueue[answer](answersBound), hurry: make(chan struct{}),
 	}
 	workers, err := e.hire()
@@ -166,7 +167,8 @@ func (e *encoder) answer(j job, o outcome, err error) {
 	}
 	j.err, j.payload = err, nil
 	if old, displaced := e.answers.Put(answer{j, o}); displaced {
-		e.meters.count(old.o)
+		old.job.stream.meters.count(old.o)
+		e.meters.displaced.Add(1)
 	}
 }
 
@@ -186,7 +188,7 @@ func (e *encoder) answerAll(ctx context.Context) error {
 
 // finish counts a frame and sends its Done.
 func (e *encoder) finish(j *job, o outcome, taken moment, rungs []pb.Rung) {
-	e.meters.count(o)
+	j.stream.meters.count(o)
 	if j.reply != "" {
 		e.done(j, o, taken, rungs)
 	}

@@ -21,6 +21,7 @@ type stream struct {
 
 	// quality that a sampled frame was last encoded with, by rung; 0: none was.
 	quality [frame.Rungs]atomic.Int32
+	meters  *streamMeters
 
 	// Owned by the intake.
 	delay leastDelay
@@ -93,7 +94,7 @@ func (in *intake) handle(m bus.Msg) {
 }
 
 func (in *intake) refuse(err error) {
-	in.e.meters.count(unreadable)
+	in.e.meters.unreadable.Add(1)
 	in.e.faults.note(err)
 }
 
@@ -111,6 +112,7 @@ func (in *intake) stream(rawSubject string) (*stream, error) {
 		if len(in.streams) >= maxStreams {
 			return nil, fmt.Errorf("stream %q: %d others already send frames here", s.name, maxStreams)
 		}
+		s.meters = in.e.meters.stream(s.name)
 		in.streams[rawSubject] = s
 	}
 	s.seen = now

@@ -10,6 +10,7 @@ import (
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -79,7 +80,7 @@ func feedback(reader, stream string, rungs ...pb.Rung) *pb.Feedback {
 
 func TestDemandLivesTwoSecondsAndIsTakenBack(t *testing.T) {
 	t0 := time.Now()
-	d := newDemand(adapt.Limits{Min: 30, Max: 80})
+	d := newDemand(adapt.Limits{Min: 30, Max: 80}, instrument.Counter{})
 	d.begin(t0)
 	require.Equal(t, onlyFull, d.of("cam0", t0.Add(200*time.Millisecond)).rungs, "it has only just begun to listen")
 	require.Zero(t, d.of("cam0", t0.Add(400*time.Millisecond)).rungs)
@@ -98,7 +99,7 @@ func TestDemandLivesTwoSecondsAndIsTakenBack(t *testing.T) {
 
 func TestDemandIsBounded(t *testing.T) {
 	t0 := time.Now()
-	d := newDemand(adapt.Limits{Min: 30, Max: 80})
+	d := newDemand(adapt.Limits{Min: 30, Max: 80}, instrument.Counter{})
 	for i := range maxStreams + 5 {
 		d.hear(told(t, feedback("a", fmt.Sprintf("s%d", i), pb.Rung_RUNG_FULL)), t0)
 		d.hear(told(t, feedback(fmt.Sprintf("r%d", i), "s0", pb.Rung_RUNG_FULL)), t0)
@@ -128,12 +129,14 @@ func TestACamIsLiveUntilItDrainsOrFallsSilent(t *testing.T) {
 }
 
 func TestStreamsThatAreKnownAreBounded(t *testing.T) {
-	in := newIntake(nil)
+	m, err := newMeters(nil, 1)
+	require.NoError(t, err)
+	in := newIntake(&encoder{meters: m})
 	for i := range maxStreams {
 		_, err := in.stream(subject.Raw(subject.Cam, fmt.Sprintf("s%d", i), "e"))
 		require.NoError(t, err)
 	}
-	_, err := in.stream(subject.Raw(subject.Cam, "another", "e"))
+	_, err = in.stream(subject.Raw(subject.Cam, "another", "e"))
 	require.ErrorContains(t, err, "another")
 	for _, s := range in.streams {
 		s.seen = time.Now().Add(-2 * forgetAfter)

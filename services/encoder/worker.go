@@ -62,6 +62,7 @@ func (w *worker) run() {
 
 func (w *worker) process(j *job) {
 	taken := w.e.clock.now()
+	w.e.meters.waited.Record((taken.elapsed - j.received.elapsed).Seconds())
 	wanted := w.e.demand.of(j.stream.name, time.Now())
 	if wanted.rungs == 0 {
 		w.e.finish(j, undemanded, taken, nil)
@@ -90,8 +91,10 @@ func (w *worker) process(j *job) {
 func (w *worker) encode(j *job, wanted wish) error {
 	if j.head.Format == frame.BGR24 && wanted.rungs == onlyFull {
 		t := w.e.traceRung(j, frame.Full, wanted.quality[frame.Full])
+		begun := time.Now()
 		out, err := w.enc.EncodeBGR24(w.out[:frame.HeaderLen], j.payload, int(j.head.Width), int(j.head.Height),
 			wanted.quality[frame.Full])
+		w.e.meters.rung[frame.Full].Record(time.Since(begun).Seconds())
 		return w.publish(j, t, frame.Full, wanted.quality[frame.Full], out, err)
 	}
 	pix, err := w.i420(j)
@@ -112,6 +115,7 @@ func (w *worker) encode(j *job, wanted wish) error {
 			continue
 		}
 		width, height := int(j.head.Width), int(j.head.Height)
+		begun := time.Now()
 		from := pix
 		if r != frame.Full {
 			w.small = rung.Down(w.small, pix, width, height, r)
@@ -124,6 +128,7 @@ func (w *worker) encode(j *job, wanted wish) error {
 			out = w.packer.Pack(append(w.packed[:0], general[:frame.HeaderLen]...), general[frame.HeaderLen:])
 			w.packed = general
 		}
+		w.e.meters.rung[r].Record(time.Since(begun).Seconds())
 		if err := w.publish(j, t, r, quality, out, err); err != nil {
 			return err
 		}
@@ -194,6 +199,7 @@ func (w *worker) publish(j *job, t *rungTrace, r frame.Rung, quality int, out []
 	}
 	if err == nil {
 		w.rungs = append(w.rungs, pb.Rung(r))
+		j.stream.meters.picture(r, len(out)-frame.HeaderLen, quality, time.Now())
 	}
 	return err
 }
