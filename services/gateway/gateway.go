@@ -17,7 +17,6 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/publish"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/service"
-	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -49,8 +48,8 @@ type gateway struct {
 	draining atomic.Bool // refuses viewers
 	ending   atomic.Bool // closes those there are
 	admitted admission   // every viewer's handler and goroutine has a place until it has ended
-	refused  metric.Int64Counter
-	ids      atomic.Uint64
+	measures
+	ids atomic.Uint64
 }
 
 // Run serves until ctx ends, then drains: new viewers are refused, those there are told and closed, and everything
@@ -59,11 +58,11 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	refused, err := d.Meter.Int64Counter("framebus.gateway.refused", metric.WithUnit("{viewer}"),
-		metric.WithDescription("Viewers that were refused, by HTTP status."))
+	m, unmeasure, err := measure(cfg, d)
 	if err != nil {
-		return fmt.Errorf("gateway metrics: %w", err)
+		return fmt.Errorf("gateway: %w", err)
 	}
+	defer unmeasure()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for viewers: %w", err)
@@ -77,7 +76,7 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	// Viewers outlive ctx: they are closed one by one.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	gw := &gateway{cfg: cfg, d: d, refused: refused, admitted: admission{limit: cfg.MaxClients}}
+	gw := &gateway{cfg: cfg, d: d, measures: m, admitted: admission{limit: cfg.MaxClients}}
 	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer})
 	gw.desk, err = publish.New(publish.Limits{
 		Publishers: cfg.MaxPublishers, Bytes: cfg.PublishBytes, Side: cfg.PublishSide, FPS: cfg.PublishFPS,

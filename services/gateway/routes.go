@@ -19,8 +19,6 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/web"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/gorilla/websocket"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 )
 
 const (
@@ -78,7 +76,7 @@ type refusal struct {
 func (r refusal) Error() string { return r.what }
 
 func (gw *gateway) refuse(w http.ResponseWriter, r refusal) {
-	gw.refused.Add(context.Background(), 1, metric.WithAttributes(attribute.Int("http.response.status_code", r.status)))
+	gw.refusals(r.status, 1)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if r.status == http.StatusForbidden {
@@ -185,6 +183,7 @@ func (gw *gateway) admit(w http.ResponseWriter, r *http.Request, stream string, 
 func (gw *gateway) options(wi wish) viewer.Options {
 	return viewer.Options{
 		ID: gw.newID(), Began: gw.hub.Now(), Sized: wi.sized, Smooth: wi.smooth, Numbers: gw.hub.Numbers(), Commands: gw.hub,
+		Displaced:   gw.displaced,
 		CheckOrigin: func(*http.Request) bool { return true }, // admit has checked it
 	}
 }

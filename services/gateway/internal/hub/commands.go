@@ -90,7 +90,7 @@ func ValidFPS(fps float64) bool { return fps >= MinFPS && fps <= MaxFPS }
 
 // Painted is what a viewer showed. It makes Hub a viewer.Commands.
 func (h *Hub) Painted(v *viewer.Viewer, p *pb.Painted) {
-	h.meters.painted()
+	h.meters.paints.Add(1)
 	if p.GetChannel() < 1<<16 && p.GetDecoded() < 1<<16 {
 		v.Painted(p)
 	}

@@ -84,7 +84,7 @@ func (f *feed) receive(m bus.Msg) {
 	var err error
 	if a.head, a.jpeg, err = frame.Parse(m.Data); err != nil || a.head.Rung != f.rung {
 		f.h.unreadable.Add(1)
-		f.h.meters.picture(malformed)
+		f.stream.meters.picture(f.rung, malformed)
 		f.traceDrop(&a, malformed)
 		return
 	}
@@ -96,7 +96,7 @@ func (f *feed) receive(m bus.Msg) {
 
 // fate counts what became of a picture.
 func (f *feed) fate(head *frame.Header, fate fate) {
-	f.h.meters.picture(fate)
+	f.stream.meters.picture(f.rung, fate)
 	f.account.Fate(head, ledgerFates[fate])
 }
 
@@ -144,6 +144,7 @@ func (f *feed) take(a arrival) {
 		f.offer(p)
 	}
 	f.fate(&head, taken)
+	f.stream.meters.aged(&head)
 	f.keep(p, a.at)
 }
 

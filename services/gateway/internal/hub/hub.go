@@ -69,9 +69,8 @@ type Hub struct {
 
 // watcher is what the hub knows of one viewer.
 type watcher struct {
-	main    string    // its first stream
-	traced  time.Time // when it last asked for a trace
-	counted counted
+	main   string    // its first stream
+	traced time.Time // when it last asked for a trace
 }
 
 // New makes a hub that hears nothing until Run.
@@ -103,6 +102,11 @@ func (h *Hub) changed() {
 
 // Run hears and asks until ctx ends; then it takes its demand back.
 func (h *Hub) Run(ctx context.Context) error {
+	unobserve, err := h.observe()
+	if err != nil {
+		return err
+	}
+	defer unobserve()
 	g, ctx := errgroup.WithContext(ctx)
 	h.mu.Lock()
 	h.launch = func(f *feed) {
@@ -244,7 +248,7 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 		st = newSeat(v, w)
 		s.seats[v] = st
 	}
-	v.Show(s.channel, w.Tuning)
+	v.Show(s.channel, w.Tuning, s.meters)
 	if fresh {
 		s.publishSeats()
 	}
@@ -262,12 +266,10 @@ func (h *Hub) Attach(v *viewer.Viewer, name string, w Wish) bool {
 func (h *Hub) Detach(v *viewer.Viewer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := h.viewers[v]
-	if w == nil {
+	if h.viewers[v] == nil {
 		return
 	}
 	delete(h.viewers, v)
-	h.meters.viewer(w.counted, v.Stats())
 	for _, s := range h.streams {
 		if s.seats[v] != nil {
 			h.leave(s, v)

@@ -3,7 +3,6 @@ package hub
 import (
 	"time"
 
-	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/gateway/internal/ledger"
@@ -147,9 +146,6 @@ func (h *Hub) sweep() {
 		h.d.Roster.Changed()
 	}
 }
-
-// lost counts pictures that were lost on the bus.
-func (h *Hub) lost(stream string, r frame.Rung, n uint64) { h.meters.lostOnBus(stream, r, n) }
 
 // AllLedgers is what all services tell, side by side.
 func (h *Hub) AllLedgers() ledger.Answer { return h.told.Answer(time.Now()) }

@@ -19,6 +19,7 @@ import (
 type stream struct {
 	name    string
 	channel uint16
+	meters  *streamMeters
 
 	owner   *pb.StreamStatus // of the owner, or the last one there was; shared and read-only
 	who     string           // the owner's instance
@@ -203,7 +204,7 @@ func (h *Hub) add(name string) *stream {
 			break
 		}
 	}
-	s := &stream{name: name, channel: h.channels, seats: map[*viewer.Viewer]*seat{}}
+	s := &stream{name: name, channel: h.channels, meters: h.meters.stream(name), seats: map[*viewer.Viewer]*seat{}}
 	h.streams[name] = s
 	return s
 }
@@ -224,6 +225,7 @@ func (h *Hub) hearOwner(s *stream, st *pb.Status, ss *pb.StreamStatus, at time.T
 		}
 		s.owner, s.who, s.service, s.heard, s.present = ss, st.GetInstance(), st.GetService(), at, true
 		s.clock.hear(h, st, ss, at)
+		s.meters.corrected(&s.clock)
 	}
 	h.tellState(s)
 }

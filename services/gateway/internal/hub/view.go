@@ -171,18 +171,13 @@ func (h *Hub) Seats(v *viewer.Viewer) map[string]Seat {
 	return out
 }
 
-// tellStats tells the meters, and framebus.v1 viewers, how all fare.
+// tellStats tells framebus.v1 viewers how they fare.
 func (h *Hub) tellStats() {
 	for _, v := range h.Viewers() {
-		st := v.Stats()
-		h.mu.Lock()
-		if w := h.viewers[v]; w != nil {
-			w.counted = h.meters.viewer(w.counted, st)
-		}
-		h.mu.Unlock()
 		if v.Format() != picture.V1 {
 			continue
 		}
+		st := v.Stats()
 		for _, lane := range st.Streams {
 			h.mu.Lock()
 			var origin, encoder *pb.ClockOffset

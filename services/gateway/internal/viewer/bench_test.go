@@ -45,7 +45,7 @@ func benchFanOut(b *testing.B, n int) {
 		if err != nil {
 			return
 		}
-		v.Show(1, Tuning{})
+		v.Show(1, Tuning{}, nil)
 		mu.Lock()
 		all = append(all, v)
 		mu.Unlock()

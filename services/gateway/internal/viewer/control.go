@@ -50,6 +50,7 @@ func (v *Viewer) queueText(t text) {
 		}
 	}
 	if len(v.texts) == maxTexts {
+		v.o.Displaced.Add(1)
 		v.texts = v.texts[:copy(v.texts, v.texts[1:])]
 	}
 	v.texts = append(v.texts, t)

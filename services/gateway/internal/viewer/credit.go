@@ -48,6 +48,7 @@ type sent struct {
 	pinged bool
 	waited time.Duration // for credit, in an empty slot
 	lane   *lane         // of a picture
+	mark   Mark
 }
 
 type delay struct {

@@ -19,6 +19,7 @@ type lane struct {
 	channel uint16
 	tuning  Tuning
 	smooth  bool
+	account Account
 
 	// waiting is what was taken and not yet sent, in order. Bound: 1, or smoothDepth for a smooth viewer; when it is
 	// full the oldest is skipped as superseded.
@@ -50,7 +51,7 @@ type slotted struct {
 }
 
 func newLane(channel uint16, smooth bool) *lane {
-	l := &lane{channel: channel, smooth: smooth}
+	l := &lane{channel: channel, smooth: smooth, account: noAccount{}}
 	depth := 1
 	if smooth {
 		depth = smoothDepth

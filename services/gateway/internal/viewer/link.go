@@ -93,6 +93,9 @@ func (v *Viewer) wakeAt(at time.Duration) {
 // measured takes what the last pong tells of the connection. The lock is held.
 func (v *Viewer) measured(now time.Duration) {
 	a := v.credit.acked
+	if a.lane != nil {
+		a.lane.account.Acknowledged(a.mark, v.began.Add(now).UnixMicro())
+	}
 	if v.by != ackHost || a.bytes == 0 {
 		v.link.Pong(now, now-a.at)
 	}

@@ -66,7 +66,7 @@ func newSite(t *testing.T, o Options, tls bool) *site {
 
 func (s *site) run(t *testing.T, v *Viewer) {
 	ctx, cancel := context.WithCancel(context.Background())
-	v.Show(1, Tuning{Stream: "cam0"})
+	v.Show(1, Tuning{Stream: "cam0"}, nil)
 	got := &served{Viewer: v, ended: make(chan error, 1), cancel: cancel}
 	t.Cleanup(cancel)
 	s.came <- got

@@ -21,6 +21,9 @@ const (
 	reasons                  // their number
 )
 
+// Reasons is the number of reasons.
+const Reasons = int(reasons)
+
 var reasonNames = [reasons]string{"superseded", "late", "hidden", "max_fps", "client", "closed"}
 
 // String is the reason's word in the API and in metrics.

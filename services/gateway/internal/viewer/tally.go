@@ -63,6 +63,7 @@ func (l *lane) tally() []Tally {
 func (l *lane) skip(p *picture.Picture, why Reason) {
 	l.skipped[why]++
 	l.tallies.of(&p.Header).Skipped[why]++
+	l.account.Skipped(why)
 	if p.Trace != nil {
 		l.traces.skipped(p, why)
 	}

@@ -158,10 +158,10 @@ func TestADeliveryEndsByASkip(t *testing.T) {
 	first := tr.offer(v, nil)
 	second := tr.offer(v, nil)
 	skipped(first, "superseded")
-	v.Show(1, Tuning{Stream: "cam0", Hidden: true})
+	v.Show(1, Tuning{Stream: "cam0", Hidden: true}, nil)
 	skipped(second, "hidden")
 	skipped(tr.offer(v, nil), "hidden")
-	v.Show(1, Tuning{Stream: "cam0"})
+	v.Show(1, Tuning{Stream: "cam0"}, nil)
 	skipped(tr.offer(v, func(h *frame.Header) { h.Epoch-- }), "late")
 	_ = c.Close()
 }

@@ -187,7 +187,7 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 		if v.bounded() || ws {
 			s := sent{
 				number: p.Number, at: now, bytes: len(b), end: v.handed + uint64(len(b)), pinged: ping || v.by != ackPong,
-				waited: waited, lane: l,
+				waited: waited, lane: l, mark: markOf(p),
 			}
 			v.sentToHost(now)
 			if ping {
@@ -203,6 +203,7 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 		}
 		v.size = len(b)
 		v.meter.add(now, len(b))
+		l.account.Sent(p.Header.Rung, len(b))
 		return b
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/internal/adapt"
+	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/gorilla/websocket"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	// Began is now by the gateway's clock, with a monotonic reading; what the client is told of times goes by it. Zero:
 	// the host's clock.
 	Began time.Time
+	// Displaced counts control messages that gave way to newer ones.
+	Displaced instrument.Counter
 	// WriteTimeout ends a viewer that reads nothing for so long. Default 10 s.
 	WriteTimeout time.Duration
 
@@ -202,8 +205,9 @@ func (v *Viewer) serve() {
 	}
 }
 
-// Show begins to show a stream or changes how: pictures of this channel are taken from now on.
-func (v *Viewer) Show(channel uint16, t Tuning) {
+// Show begins to show a stream or changes how: pictures of this channel are taken from now on, and booked in a, which
+// may be nil.
+func (v *Viewer) Show(channel uint16, t Tuning, a Account) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	l := v.find(channel)
@@ -213,6 +217,9 @@ func (v *Viewer) Show(channel uint16, t Tuning) {
 		v.lanes = append(v.lanes, l)
 	}
 	l.tuning = t
+	if a != nil {
+		l.account = a
+	}
 	if t.Hidden {
 		l.drop(Hidden)
 	}

@@ -294,10 +294,10 @@ func (c *wireClient) ping() (uint64, bool) {
 
 func TestHiddenAndMaxFPSAndDrop(t *testing.T) {
 	c, v := dialWire(t, newSite(t, Options{}, false), "")
-	v.Show(1, Tuning{Stream: "cam0", Hidden: true})
+	v.Show(1, Tuning{Stream: "cam0", Hidden: true}, nil)
 	v.offer(3, 1000)
 	require.EqualValues(t, 3, v.Stats().Streams[0].Skipped["hidden"])
-	v.Show(1, Tuning{Stream: "cam0", MaxFPS: 10})
+	v.Show(1, Tuning{Stream: "cam0", MaxFPS: 10}, nil)
 	v.offer(3, 1000) // captured at 30 fps
 	sequence, _ := c.picture(1000)
 	require.EqualValues(t, 4, sequence)
