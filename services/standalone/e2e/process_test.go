@@ -217,6 +217,7 @@ type system struct {
 	nats    *natsServer
 	natsURL string
 	addr    string // of the gateway
+	env     []string
 	capture *process
 	encoder *process
 	gateway *process
@@ -228,12 +229,13 @@ type options struct {
 	capture []string
 	encoder []string
 	gateway []string
+	env     []string // of all three, NAME=VALUE
 }
 
 // start brings up a system and waits until its gateway is ready and shows all streams of the sources.
 func start(t *testing.T, o options) *system {
 	t.Helper()
-	s := &system{t: t, natsURL: o.natsURL, addr: freeAddr(t)}
+	s := &system{t: t, natsURL: o.natsURL, addr: freeAddr(t), env: o.env}
 	if s.natsURL == "" {
 		s.nats = startNATS(t, "")
 		s.natsURL = s.nats.url()
@@ -254,7 +256,7 @@ func start(t *testing.T, o options) *system {
 
 func (s *system) startCapture(args ...string) *process {
 	s.t.Helper()
-	return run(s.t, binary(s.t, "capture"), append([]string{"--nats-url", s.natsURL}, args...)...)
+	return runEnv(s.t, s.env, binary(s.t, "capture"), append([]string{"--nats-url", s.natsURL}, args...)...)
 }
 
 func (s *system) startEncoder(instance string, args ...string) *process {
@@ -262,12 +264,13 @@ func (s *system) startEncoder(instance string, args ...string) *process {
 	if instance != "" {
 		args = append([]string{"--instance", instance}, args...)
 	}
-	return run(s.t, binary(s.t, "encoder"), append([]string{"--nats-url", s.natsURL}, args...)...)
+	return runEnv(s.t, s.env, binary(s.t, "encoder"), append([]string{"--nats-url", s.natsURL}, args...)...)
 }
 
 func (s *system) startGateway(addr string, args ...string) *process {
 	s.t.Helper()
-	return run(s.t, binary(s.t, "gateway"), append([]string{"--nats-url", s.natsURL, "--listen", addr}, args...)...)
+	args = append([]string{"--nats-url", s.natsURL, "--listen", addr}, args...)
+	return runEnv(s.t, s.env, binary(s.t, "gateway"), args...)
 }
 
 func (s *system) ws(query string) string { return wsURL(s.addr, query) }
