@@ -17,10 +17,10 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/framebus/framebus/services/internal/origin"
 	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/gorilla/websocket"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
@@ -57,8 +57,7 @@ type Desk struct {
 	lim Limits
 	d   Deps
 
-	pictures, refusals metric.Int64Counter
-	bytes              metric.Int64Counter
+	pictures, bytes, refusals instrument.Counter
 
 	mu      sync.Mutex
 	ending  bool
@@ -69,21 +68,20 @@ type Desk struct {
 // New makes a desk.
 func New(lim Limits, d Deps) (*Desk, error) {
 	desk := &Desk{lim: lim, d: d, present: map[string]*session{}}
-	var errs [4]error
-	desk.pictures, errs[0] = d.Meter.Int64Counter("framebus.publish.pictures", metric.WithUnit("{frame}"),
-		metric.WithDescription("Pictures taken from publishing clients."))
-	desk.refusals, errs[1] = d.Meter.Int64Counter("framebus.publish.refused", metric.WithUnit("{message}"),
-		metric.WithDescription("Messages of publishing clients that were not taken, by reason."))
-	desk.bytes, errs[2] = d.Meter.Int64Counter("framebus.publish.size", metric.WithUnit("By"),
-		metric.WithDescription("Bytes of pictures taken from publishing clients."))
-	_, errs[3] = d.Meter.Int64ObservableGauge("framebus.publish.publishers", metric.WithUnit("{publisher}"),
-		metric.WithDescription("Publishing clients."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(desk.now()))
-			return nil
-		}))
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, fmt.Errorf("publish metrics: %w", err)
+	m := instrument.New(d.Meter)
+	desk.pictures = m.Counter("framebus.publish.pictures", instrument.Frames,
+		"Pictures taken from publishing clients.").With()
+	desk.bytes = m.Counter("framebus.publish.size", instrument.Bytes,
+		"Bytes of pictures taken from publishing clients.").With()
+	desk.refusals = m.Counter("framebus.publish.refused", "{message}",
+		"Messages of publishing clients that were not taken, by reason.")
+	for _, why := range []reason{notBinary, envelope, notJPEG, cut, tooWide, tooFast, tooBig} {
+		desk.refusals.With("reason", string(why)) // begins at zero
+	}
+	publishers := m.Gauge("framebus.publish.publishers", "{publisher}", "Publishing clients.")
+	m.Observe(func(o metric.Observer) { o.ObserveInt64(publishers, int64(desk.now())) }, publishers)
+	if err := m.Err(); err != nil {
+		return nil, fmt.Errorf("publishers: %w", err)
 	}
 	return desk, nil
 }
@@ -208,7 +206,7 @@ func (k *Desk) Close() {
 }
 
 func (k *Desk) refuse(why reason) {
-	k.refusals.Add(context.Background(), 1, metric.WithAttributes(attribute.String("reason", string(why))))
+	k.refusals.With("reason", string(why)).Add(1)
 }
 
 // taken tells whether another client of any gateway, and no camera, has the stream.

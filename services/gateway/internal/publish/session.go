@@ -165,8 +165,8 @@ func (s *session) take(at time.Time, kind int, message []byte, pace *rate.Limite
 		return refused(tooFast, "more than %v pictures a second (FRAMEBUS_PUBLISH_MAX_FPS)", s.desk.lim.FPS)
 	}
 	s.origin.Offer(at, pic, w, h)
-	s.desk.pictures.Add(context.Background(), 1)
-	s.desk.bytes.Add(context.Background(), int64(len(pic)))
+	s.desk.pictures.Add(1)
+	s.desk.bytes.Add(len(pic))
 	s.mu.Lock()
 	s.pictures++
 	s.bytes += uint64(len(pic))
