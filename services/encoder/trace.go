@@ -63,9 +63,6 @@ type rungTrace struct {
 	encode, sent trace.Span
 }
 
-// budget is why a quality changes: it follows what the connections of the rung's viewers carry.
-const budget = "budget"
-
 // traceRung begins it; nil where the frame has no span.
 func (e *encoder) traceRung(j *job, r frame.Rung, quality int) *rungTrace {
 	if j.span == nil {
@@ -75,8 +72,7 @@ func (e *encoder) traceRung(j *job, r frame.Rung, quality int) *rungTrace {
 	s := span.Child(e.d.Tracer, j.span.SpanContext(), span.Encode+r.String(), began, trace.SpanKindInternal,
 		append(span.Of(j.stream.name, &j.head), span.Rung.String(r.String()), span.Quality.Int(quality))...)
 	if was := int(j.stream.quality[r].Swap(int32(quality))); was != 0 && was != quality {
-		span.Happened(s, span.QualityChanged, began,
-			span.From.Int(was), span.Quality.Int(quality), span.Reason.String(budget))
+		span.Requalified(s, was, quality, began)
 	}
 	return &rungTrace{e: e, j: j, encode: s}
 }

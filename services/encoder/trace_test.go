@@ -181,7 +181,7 @@ func TestAChangeOfQualityIsTold(t *testing.T) {
 		if ok {
 			require.EqualValues(t, 80, change.Attributes[span.From].AsInt64())
 			require.EqualValues(t, 62, change.Attributes[span.Quality].AsInt64())
-			require.Equal(t, "budget", change.Attributes[span.Reason].AsString())
+			require.Equal(t, "rate", change.Attributes[span.Reason].AsString())
 		}
 	}
 }

@@ -133,6 +133,16 @@ func Happened(s trace.Span, event string, at time.Time, list ...attribute.KeyVal
 	s.AddEvent(event, trace.WithTimestamp(at), trace.WithAttributes(list...))
 }
 
+// Requalified adds the event that a rung's quality is another one than the last sampled frame's: it follows what the
+// connections of the rung's viewers carry.
+func Requalified(s trace.Span, was, now int, at time.Time) {
+	why := "recovered"
+	if now < was {
+		why = "rate"
+	}
+	Happened(s, QualityChanged, at, From.Int(was), Quality.Int(now), Reason.String(why))
+}
+
 // Drop ends the span of a frame that goes no further, and says why in a word.
 func Drop(s trace.Span, reason string, at time.Time) {
 	s.SetAttributes(Reason.String(reason))

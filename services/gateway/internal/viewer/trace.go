@@ -28,11 +28,8 @@ const (
 	byTimeout = "timeout"
 )
 
-// Why a picture has another rung or quality than the sampled one before.
-const (
-	chosen = "chosen" // by the viewer
-	budget = "budget" // of the connections of the rung's viewers
-)
+// chosen is why a picture has another rung than the sampled one before, where the viewer wanted it so.
+const chosen = "chosen"
 
 // traces are the spans of sampled pictures' ways to one viewer, from the hub's offer on. The viewer's lock guards them.
 type traces struct {
@@ -100,8 +97,7 @@ func (t *traces) sent(p *picture.Picture, l *lane, now time.Duration) {
 		span.Happened(d.span, span.RungChanged, t.at(now), span.From.String(was.rung.String()),
 			span.Rung.String(h.Rung.String()), span.Reason.String(was.why))
 	case was.quality != h.Quality:
-		span.Happened(d.span, span.QualityChanged, t.at(now), span.From.Int(int(was.quality)),
-			span.Quality.Int(int(h.Quality)), span.Reason.String(budget))
+		span.Requalified(d.span, int(was.quality), int(h.Quality), t.at(now))
 	}
 	was.any, was.rung, was.quality = true, h.Rung, h.Quality
 }

@@ -255,7 +255,7 @@ func TestAChangeOfRungOrQualityIsTold(t *testing.T) {
 		if quality {
 			require.EqualValues(t, 80, q.Attributes[span.From].AsInt64())
 			require.EqualValues(t, 60, q.Attributes[span.Quality].AsInt64())
-			require.Equal(t, "budget", q.Attributes[span.Reason].AsString())
+			require.Equal(t, "rate", q.Attributes[span.Reason].AsString())
 		}
 		r, rung := s.Has(span.RungChanged)
 		require.Equal(t, i == 3, rung, i)

@@ -1,0 +1,32 @@
+package hub
+
+import (
+	"testing"
+	"time"
+
+	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/mailbox"
+	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/telemetry/spantest"
+	"github.com/stretchr/testify/require"
+)
+
+func TestASupersededPicturesTraceSaysSo(t *testing.T) {
+	rec, tracer := spantest.New(t)
+	h := New(Deps{Tracer: tracer})
+	f := &feed{h: h, stream: &stream{name: "cam0"}, in: mailbox.NewQueue[arrival](feedBound)}
+	f.account = h.ledger.Stream("cam0", time.Now())
+	head := frame.NewHeader()
+	head.Format, head.Width, head.Height, head.Epoch, head.Flags = frame.JPEG, 64, 48, 1, frame.FlagSampled
+	for range feedBound + 1 {
+		head.Sequence++
+		b := make([]byte, frame.HeaderLen)
+		head.Put(b)
+		f.receive(bus.Msg{Data: b, Traceparent: "00-01000000000000000000000000000000-0102030405060708-01"})
+	}
+	spans := rec.Spans("")
+	require.Len(t, spans, 1)
+	require.EqualValues(t, 1, spans[0].Attributes[span.Sequence].AsInt64())
+	require.Equal(t, "superseded", spans[0].Attributes[span.Reason].AsString())
+}
