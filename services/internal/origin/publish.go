@@ -69,7 +69,9 @@ func (o *Origin) send(p *picture, to string) {
 	var span trace.SpanContext
 	if p.sampled {
 		traced, m.Traceparent = o.sending(p, m.Subject)
-		span = traced.SpanContext()
+		if traced != nil {
+			span = traced.SpanContext()
+		}
 	}
 	err := o.publish(p, m)
 	if traced != nil {

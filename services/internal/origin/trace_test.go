@@ -124,3 +124,20 @@ func TestAFrameTheBusRefusesHasAFailedTrace(t *testing.T) {
 	require.Eventually(t, func() bool { return len(rec.Trace(send.Trace)) == 2 }, within, every)
 	require.Equal(t, "too_large", rec.Trace(send.Trace)[0].Attributes[span.Reason].AsString())
 }
+
+func TestASamplerMayDecideAgainstAFrame(t *testing.T) {
+	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
+	film(t, join(t, cfg, "capture", "cap-a"), Config{}, func(d *Deps) { // its tracer, none, samples nothing
+		d.Sample = func(time.Time) bool { return true }
+	})
+	watch(t, join(t, cfg, "gateway", "gw"), asks("gw", full(0)))
+	var came, marked atomic.Int64
+	answering(t, cfg, "enc-a", func(m bus.Msg, h frame.Header) {
+		came.Add(1)
+		if h.Flags&frame.FlagSampled != 0 || m.Traceparent != "" {
+			marked.Add(1)
+		}
+	})
+	require.Eventually(t, func() bool { return came.Load() > 3 }, within, every)
+	require.Zero(t, marked.Load())
+}
