@@ -8,7 +8,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../setup/env.sh"
 kustomize=$("$here/../setup/tool.sh" kustomize)
 kubeconform=$("$here/../setup/tool.sh" kubeconform)
-top=$(mktemp -d)
+mkdir -p "$FRAMEBUS_TOOLS"
+top=$(mktemp -d "$FRAMEBUS_TOOLS/.kubernetes.XXXXXX")
 trap 'rm -rf "$top"' EXIT
 
 fail() { echo "FAIL: kubernetes: $*" >&2; exit 1; }
@@ -20,7 +21,7 @@ if [ ! -d "$schemas" ]; then
   module=$(cd / && GOFLAGS='' GOWORK=off go mod download -json "k8s.io/kubernetes@$kubernetes_version" |
     sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   python3 "$here/schemas.py" "$module/api/openapi-spec/swagger.json" "$top/schemas"
-  mv -T "$top/schemas" "$schemas" 2>/dev/null || [ -d "$schemas" ]
+  [ -d "$schemas" ] || mv "$top/schemas" "$schemas" # somebody else may have been faster
 fi
 
 validate() {

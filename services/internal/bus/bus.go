@@ -131,10 +131,11 @@ type Conn struct {
 	log    *slog.Logger
 	closed chan struct{}
 
-	ending   atomic.Bool
-	since    atomic.Pointer[time.Time] // the connection's start, nil while there is none
-	connects instrument.Counter
-	refusal  refusal
+	ending    atomic.Bool
+	since     atomic.Pointer[time.Time] // the connection's start, nil while there is none
+	connects  instrument.Counter
+	unreached news
+	refusals  news
 
 	mu       sync.Mutex
 	watchers map[int]func(bool)
@@ -161,7 +162,7 @@ func open(cfg Config, d Deps, part string, connects instrument.Counter) (*Conn, 
 			if s != nil {
 				subject = s.Subject
 			}
-			c.log.Warn("bus error", "subject", subject, "error", err)
+			c.refused(subject, err)
 		}),
 	}
 	if cfg.InProcess != nil {

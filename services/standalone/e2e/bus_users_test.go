@@ -148,6 +148,16 @@ func TestNobodyConnectsToTheBusWithoutCredentials(t *testing.T) {
 	t.Run("a service says so", func(t *testing.T) {
 		run(t, binary(t, "encoder"), "--nats-url", bus.url()).waitPrinted("Authorization Violation")
 	})
+	t.Run("a service with another's user says what it may not", func(t *testing.T) {
+		p := runEnv(t, as("gateway"), binary(t, "encoder"), "--nats-url", bus.url())
+		p.waitPrinted("Permissions Violation for Subscription to")
+		p.waitPrinted("Permissions Violation for Publish to")
+	})
+	t.Run("its health is told to anybody", func(t *testing.T) {
+		var health struct{ Status string }
+		bus.figures("healthz", &health)
+		require.Equal(t, "ok", health.Status)
+	})
 	t.Run("a server whose passwords are missing does not start", func(t *testing.T) {
 		s := newBus(t, "nats.conf", nil)
 		s.env = nil
