@@ -51,7 +51,7 @@ func (s *stand) serveTrace(w http.ResponseWriter, r *http.Request) {
 			"start_us": at + from, "duration_us": took, "attributes": map[string]any{}, "events": []any{},
 		}
 	}
-	publish := span("02", "01", "capture", "publish framebus.v1.raw", 400, 200)
+	publish := span("02", "01", "capture", "send framebus.v1.raw.{by}.{stream}.{encoder}", 400, 200)
 	publish["kind"] = "producer"
 	publish["attributes"] = map[string]any{"messaging.system": "nats", "messaging.message.body.size": 460_880}
 	encode := span("04", "03", "encoder", "encode full", 900, 4100)
@@ -61,9 +61,9 @@ func (s *stand) serveTrace(w http.ResponseWriter, r *http.Request) {
 	deliver["attributes"] = map[string]any{"framebus.viewer": "v1"} // whom hello greets
 	spans := []any{
 		span("01", "ff", "capture", "capture frame", 0, 400), publish,
-		span("03", "02", "encoder", "process framebus.v1.raw", 800, 4400), encode,
+		span("03", "02", "encoder", "process framebus.v1.raw.{by}.{stream}.{encoder}", 800, 4400), encode,
 		deliver,
-		span("05", "04", "gateway", "process framebus.v1.jpeg", 5600, 300),
+		span("05", "04", "gateway", "process framebus.v1.jpeg.{stream}.{rung}", 5600, 300),
 	}
 	if looks == 2 {
 		spans = spans[:4]
@@ -235,7 +235,7 @@ func traceHere(t *testing.T, ctx context.Context) {
 	b.eval(`[...document.querySelectorAll('.spans button')].map((r) => r.style.getPropertyValue('--depth') + ' ' +
 		r.dataset.service + ' ' + r.querySelector('.span-name').textContent + ' ' + r.querySelector('b').textContent)`, &rows)
 	require.Equal(t, []string{
-		"0 capture capture frame 400 µs", "1 capture publish raw 200 µs",
+		"0 capture capture frame 400 µs", "1 capture send raw 200 µs",
 		"2 encoder process raw 4.40 ms", "3 encoder encode full 4.10 ms",
 		"4 gateway process jpeg 300 µs", "5 gateway deliver · this page 9.00 ms",
 	}, rows, "each beneath its parent")

@@ -94,7 +94,7 @@ export class Waterfall {
     }
     const viewer = span.attributes?.['framebus.viewer'];
     const whose = viewer ? ` · ${viewer === this.viewer ? 'this page' : viewer}` : '';
-    const name = element('span', 'span-name', span.name.replace('framebus.v1.', '') + whose);
+    const name = element('span', 'span-name', short(span.name) + whose);
     name.title = span.name;
     button.append(name, lane, element('b', '', spanTime(span.duration_us)));
     for (const name of ['pointerenter', 'focus', 'click']) button.addEventListener(name, () => this.#tell(span, from));
@@ -126,6 +126,9 @@ export class Waterfall {
     this.#about.replaceChildren(head, facts);
   }
 }
+
+// short leaves out what every subject begins with and what stands for its names.
+const short = (name) => name.replace('framebus.v1.', '').replace(/\.\{\w+\}/g, '');
 
 // spanTime keeps three digits.
 export function spanTime(us) {
