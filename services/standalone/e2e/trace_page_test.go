@@ -161,7 +161,7 @@ func (v *viewed) click() (shown *kept, thaw func()) {
 	}, patience, 150*time.Millisecond, "the picture never stands")
 	require.NoError(v.t, chromedp.Run(v.ctx, chromedp.MouseClickXY(640, 220)))
 	shown = v.others.find(v.t, "the frame on the screen", func(k *kept) bool {
-		if time.Duration(int64(us)-k.CapturedUs)*time.Microsecond > 100*time.Millisecond {
+		if (time.Duration(int64(us)-k.CapturedUs) * time.Microsecond).Abs() > 100*time.Millisecond {
 			return false // not worth decoding
 		}
 		read, ok := readStrip(k.jpeg)
@@ -231,6 +231,35 @@ func TestAClickOpensTheTraceOfTheFrameOnTheScreen(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("Frame %d", next.Sequence), v.text("#trace h2"))
 		require.Greater(t, next.Sequence, shown.Sequence)
 	})
+}
+
+func TestThePageDrawsTracesAndTheLedgerItself(t *testing.T) {
+	v, ok := view(t, []string{"OTEL_TRACES_SAMPLER=always_on"})
+	if !ok {
+		return
+	}
+	shown, thaw := v.click()
+	thaw() // the spans are in the process that was frozen
+	v.eventually("document.querySelector('#trace').dataset.trace === '"+shown.trace()+"'", "another trace is opened")
+	require.Equal(t, fmt.Sprintf("Frame %d", shown.Sequence), v.text("#trace h2"))
+	const rows = "[...document.querySelectorAll('.spans button')]"
+	v.eventually(`['capture', 'encoder', 'gateway'].every((s) => `+rows+`.some((b) => b.dataset.service === s)) &&
+		`+rows+`.some((b) => b.textContent.includes('deliver'))`, "not every service's spans are drawn")
+	depths := eval[[]string](t, v.ctx, rows+`.map((b) => b.style.getPropertyValue('--depth') + ' ' + b.dataset.service)`)
+	require.Equal(t, "0 capture", depths[0])
+	require.Equal(t, 1, strings.Count(strings.Join(depths, "\n"), "0 "), "it is one trace: %v", depths)
+	v.eventually(rows+`[0].focus() || document.querySelector('.span-about').textContent.includes('framebus.sequence`+
+		fmt.Sprint(shown.Sequence)+`')`, "a span tells whose it is")
+	shoot(t, v.ctx, "trace.png")
+
+	v.press("l")
+	v.eventually("document.querySelectorAll('#ledger [data-line]').length >= 6", "the ledger is not drawn")
+	v.eventually("document.querySelector('.ledger-verdict').textContent === 'Every frame is explained.'", "unexplained")
+	require.True(t, eval[bool](t, v.ctx, `[...document.querySelectorAll('#ledger [data-line]')].every((tr) => {
+		const sum = (of) => [...tr.querySelectorAll(of + ' .amount')].reduce((n, e) => n + Number(e.dataset.n), 0);
+		return sum('.ledger-total') > 0 && sum('.ledger-total') === sum('.ledger-parts');
+	})`), "what is shown adds up")
+	shoot(t, v.ctx, "ledger.png")
 }
 
 // hopsAreTheEnvelopes compares the hop bar with the envelopes that the other viewer got, as it goes.
