@@ -41,7 +41,7 @@ func keepEnvelopes(t *testing.T, addr string) *envelopes {
 	t.Helper()
 	e := &envelopes{}
 	ctx, cancel := context.WithCancel(context.Background())
-	cfg := client.Config{URL: "http://" + addr, Stream: "cam0", Rung: "full", Every: true, Queue: 512}
+	cfg := client.Config{URL: "http://" + addr, Stream: "cam0", Rung: "full", Mode: "smooth", Every: true, Queue: 512}
 	v, err := client.New(cfg, client.Deps{OnFrame: e.note})
 	require.NoError(t, err)
 	done := make(chan struct{})
@@ -66,18 +66,20 @@ func (e *envelopes) all() []*kept {
 	return slices.Clone(e.seen)
 }
 
-// find gives the frame that fits; it may still be on its way.
-func (e *envelopes) find(t *testing.T, what string, fits func(*kept) bool) (found *kept) {
-	t.Helper()
-	require.Eventually(t, func() bool {
+// find gives the frame that fits, nil where the viewer did not get it: two viewers may miss different frames. It may
+// still be on its way.
+func (e *envelopes) find(fits func(*kept) bool) *kept {
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); <-time.After(50 * time.Millisecond) {
 		all := e.all()
-		i := slices.IndexFunc(all, fits)
-		if i >= 0 {
-			found = all[i]
+		if i := slices.IndexFunc(all, fits); i >= 0 {
+			return all[i]
 		}
-		return i >= 0
-	}, patience, 50*time.Millisecond, "the other viewer never got %s", what)
-	return found
+	}
+	return nil
+}
+
+func (e *envelopes) sequence(n string) *kept {
+	return e.find(func(k *kept) bool { return fmt.Sprint(k.Sequence) == n })
 }
 
 func (k *kept) trace() string { return hex.EncodeToString(k.TraceID[:]) }
@@ -148,26 +150,41 @@ func (v *viewed) eventually(condition, what string) {
 // viewer knows that frame by its picture, not by what the page says. thaw lets everything go on.
 func (v *viewed) click() (shown *kept, thaw func()) {
 	v.t.Helper()
-	v.up.signal(syscall.SIGSTOP)
-	var us float64
-	require.Eventually(v.t, func() bool { // what is on its way is still painted
+	thaw = func() { v.up.signal(syscall.SIGCONT) }
+	for range 5 {
+		v.up.signal(syscall.SIGSTOP)
+		us := v.standing()
+		shown = v.others.find(func(k *kept) bool {
+			if (time.Duration(us-k.CapturedUs) * time.Microsecond).Abs() > 100*time.Millisecond {
+				return false // not worth decoding
+			}
+			read, ok := readStrip(k.jpeg)
+			return ok && read == us
+		})
+		if shown != nil {
+			require.NoError(v.t, chromedp.Run(v.ctx, chromedp.MouseClickXY(640, 220)))
+			return shown, thaw
+		}
+		thaw()
+		<-time.After(time.Second) // the other viewer missed that one: another
+	}
+	require.Fail(v.t, "the other viewer never got the frame on the screen")
+	return nil, thaw
+}
+
+// standing is the time in the picture, once all that was on its way is painted.
+func (v *viewed) standing() (us int64) {
+	v.t.Helper()
+	require.Eventually(v.t, func() bool {
 		strip := eval[*shownStrip](v.t, v.ctx, "framebus.readStrip()")
 		if strip == nil || strip.Us == nil {
 			return false
 		}
-		stands := us == *strip.Us
-		us = *strip.Us
+		stands := us == int64(*strip.Us)
+		us = int64(*strip.Us)
 		return stands
 	}, patience, 150*time.Millisecond, "the picture never stands")
-	require.NoError(v.t, chromedp.Run(v.ctx, chromedp.MouseClickXY(640, 220)))
-	shown = v.others.find(v.t, "the frame on the screen", func(k *kept) bool {
-		if (time.Duration(int64(us)-k.CapturedUs) * time.Microsecond).Abs() > 100*time.Millisecond {
-			return false // not worth decoding
-		}
-		read, ok := readStrip(k.jpeg)
-		return ok && read == int64(us)
-	})
-	return shown, func() { v.up.signal(syscall.SIGCONT) }
+	return us
 }
 
 func (v *viewed) text(selector string) string {
@@ -210,24 +227,27 @@ func TestAClickOpensTheTraceOfTheFrameOnTheScreen(t *testing.T) {
 			return
 		}
 		shown, thaw := v.click()
+		thaw() // where the traced frames of the last two seconds never got here, the next one is opened
 		require.Eventually(t, func() bool { return len(tr.opened()) == 1 }, patience, 10*time.Millisecond, "no tab opens")
 		require.Equal(t, fmt.Sprintf("Frame %d", shown.Sequence), v.text("#trace h2"))
 		sequence := eval[string](t, v.ctx, "document.querySelector('#trace').dataset.traced")
-		traced := v.others.find(t, "frame "+sequence, func(k *kept) bool { return fmt.Sprint(k.Sequence) == sequence })
+		traced := v.others.sequence(sequence)
+		require.NotNil(t, traced, "the other viewer never got frame %s", sequence)
 		require.Equal(t, traced.trace(), tr.opened()[0])
 		require.NotZero(t, traced.Flags&frame.FlagSampled)
-		require.LessOrEqual(t, traced.Sequence, shown.Sequence)
+		words := "This very frame is traced."
 		if traced != shown {
-			require.Contains(t, v.text(".trace-said"), fmt.Sprintf("the trace is of frame %s,", sequence))
+			words = fmt.Sprintf("the trace is of frame %s,", sequence)
 		}
 		t.Logf("frame %d is on the screen: %s", shown.Sequence, v.text(".trace-said"))
-		thaw()
+		require.Contains(t, v.text(".trace-said"), words)
 
 		v.front()
 		v.eventually(fmt.Sprintf("framebus.stats().frame.sequence > %d", shown.Sequence+15), "it goes on")
 		v.press("t")
 		require.Eventually(t, func() bool { return len(tr.opened()) == 2 }, patience, 10*time.Millisecond, "t opens no trace")
-		next := v.others.find(t, "the frame asked for", func(k *kept) bool { return k.trace() == tr.opened()[1] })
+		next := v.others.find(func(k *kept) bool { return k.trace() == tr.opened()[1] })
+		require.NotNil(t, next, "the other viewer never got the frame of trace %s", tr.opened()[1])
 		require.Equal(t, fmt.Sprintf("Frame %d", next.Sequence), v.text("#trace h2"))
 		require.Greater(t, next.Sequence, shown.Sequence)
 	})
@@ -270,14 +290,23 @@ func (v *viewed) hopsAreTheEnvelopes() {
 		AtUs     []string
 		Shown    []float64
 	}
-	for range 8 {
+	compared := 0
+	for range 30 {
+		if compared == 8 {
+			return
+		}
 		b := eval[bar](v.t, v.ctx, `(() => {
 			const hops = document.querySelector('#hops');
 			const items = [...hops.querySelectorAll('li')];
 			return { sequence: hops.dataset.sequence, atUs: items.map((li) => li.dataset.atUs),
 				shown: items.map((li) => Number(li.querySelector('b').textContent)) };
 		})()`)
-		told := v.others.find(v.t, "frame "+b.Sequence, func(k *kept) bool { return fmt.Sprint(k.Sequence) == b.Sequence })
+		v.eventually("document.querySelector('#hops').dataset.sequence !== '"+b.Sequence+"'", "the bar goes on")
+		told := v.others.sequence(b.Sequence)
+		if told == nil {
+			continue
+		}
+		compared++
 		before := int32(0)
 		for i, us := range told.HopUs {
 			require.Equal(v.t, fmt.Sprint(us), b.AtUs[i], "frame %s, hop %d", b.Sequence, i)
@@ -288,6 +317,6 @@ func (v *viewed) hopsAreTheEnvelopes() {
 			require.InDelta(v.t, max(0, ms), b.Shown[i], rounded, "frame %s, hop %d", b.Sequence, i)
 			before = us
 		}
-		v.eventually("document.querySelector('#hops').dataset.sequence !== '"+b.Sequence+"'", "the bar goes on")
 	}
+	require.Fail(v.t, "the two viewers have too few frames in common")
 }
