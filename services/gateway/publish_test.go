@@ -181,6 +181,10 @@ func TestWhatAClientPublishesIsAStreamLikeAnyOther(t *testing.T) {
 	p.close()
 	v.notice(func(n *pb.Notice) bool { return n.GetState() == pb.StreamState_STREAM_STATE_GONE })
 	v.close()
+	r.eventually(func() bool {
+		_, body := r.get("/api/v1/ledger")
+		return strings.Contains(body, `"by":"pub","state":"closed"`)
+	}, "its book is never closed")
 	r.eventually(func() bool { return !r.lists("desk") }, "an ended stream stays in the list")
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/proto/subject"
 )
 
 // An epoch that has ended goes on being booked: its frames are still at encoders, and their Done still come.
@@ -94,4 +95,23 @@ func (o *Origin) endedBooks(now time.Time) []*pb.EndedEpoch {
 		})
 	}
 	return out
+}
+
+// LastWords are what is told once Run has ended, of a stream that is not owned here any more: its books.
+func (o *Origin) LastWords() *pb.StreamStatus {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	s := &pb.StreamStatus{
+		Name: o.cfg.Stream, Owner: pb.Owner_OWNER_CAM, State: pb.StreamState_STREAM_STATE_STANDBY,
+		Cause: "it has ended", Source: o.cfg.Source,
+	}
+	if o.cfg.By == subject.Pub {
+		s.Owner = pb.Owner_OWNER_PUB
+	}
+	if a := o.acct; a.epoch != 0 {
+		s.Ended = []*pb.EndedEpoch{{Epoch: a.epoch, Sequence: a.sequence, Book: a.message(o.openFrames(), now)}}
+	}
+	s.Ended = append(s.Ended, o.endedBooks(now)...)
+	return s
 }

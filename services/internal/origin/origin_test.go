@@ -372,6 +372,7 @@ func TestOfTwoOwnersAfterAPartitionOneStays(t *testing.T) {
 		s.Streams = []*pb.StreamStatus{{Name: stream, Owner: pb.Owner_OWNER_CAM, Epoch: epoch}}
 	})
 	h.cam.becomes(t, pb.StreamState_STREAM_STATE_STANDBY)
+	closes(t, h.cam, epoch-1)
 	other.roster.SetFill(nil)
 	h.cam.becomes(t, pb.StreamState_STREAM_STATE_LIVE)
 	require.Greater(t, h.cam.StreamStatus().GetEpoch(), epoch)
@@ -395,6 +396,24 @@ func TestASteppedClockBeginsANewEpoch(t *testing.T) {
 	}, within, every, "frames bear the new epoch and the new time")
 	balanced(t, cam.StreamStatus().GetBook())
 	enc.more(t, 10)
+	closes(t, cam, old)
+}
+
+// closes waits until the book of an epoch that ended in mid-run is told of as closed.
+func closes(t *testing.T, cam *camera, epoch uint64) {
+	t.Helper()
+	cam.eventually(t, "the old book is never closed", func(s *pb.StreamStatus) bool {
+		for _, e := range s.GetEnded() {
+			balanced(t, e.GetBook())
+			if b := e.GetBook(); e.GetEpoch() == epoch && b.GetClosed() {
+				require.Zero(t, b.GetOpen())
+				require.Equal(t, e.GetSequence(), b.GetCaptured())
+				require.Equal(t, e.GetSequence(), b.GetSettled())
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func TestAlwaysWantsTheStreamOfEncodersToo(t *testing.T) {

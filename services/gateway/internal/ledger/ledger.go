@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
@@ -23,7 +24,7 @@ const (
 // Ledger is a gateway's account of the streams it watches. It is safe for concurrent use.
 type Ledger struct {
 	lost  func(stream string, r frame.Rung, frames uint64)
-	start time.Time
+	awake atomic.Pointer[awake]
 
 	mu      sync.Mutex
 	streams map[string]*Stream
@@ -32,7 +33,24 @@ type Ledger struct {
 
 // New makes an empty one. Lost is told of pictures that were lost on the bus.
 func New(start time.Time, lost func(stream string, r frame.Rung, frames uint64)) *Ledger {
-	return &Ledger{lost: lost, start: start.Add(-time.Second), streams: map[string]*Stream{}}
+	l := &Ledger{lost: lost, streams: map[string]*Stream{}}
+	l.awake.Store(&awake{time.Second, start})
+	return l
+}
+
+// awake is the time that this process has been awake for. Where it was frozen, the bus has kept pictures that are yet
+// to be taken in, and nothing is late until it has had time for that.
+type awake struct {
+	long  time.Duration
+	until time.Time // the last sweep
+}
+
+// doze is the longest that may be between two sweeps of a process that is awake.
+const doze = 500 * time.Millisecond
+
+func (l *Ledger) since(now time.Time) time.Duration {
+	a := l.awake.Load()
+	return a.long + min(now.Sub(a.until), doze)
 }
 
 // Stream is the account of one. It is safe for concurrent use, and costs a picture nothing but its lock.
@@ -112,6 +130,7 @@ func (l *Ledger) Settled(stream string, c Checkpoint, now time.Time) {
 
 // Sweep compares what is due; fresh tells that there are frames without a Done to be told of.
 func (l *Ledger) Sweep(now time.Time) (fresh bool) {
+	l.awake.Store(&awake{l.since(now), now})
 	for _, s := range l.all() {
 		s.mu.Lock()
 		for _, e := range s.epochs {
@@ -137,8 +156,6 @@ func (l *Ledger) Names() []string {
 	}
 	return out
 }
-
-func (l *Ledger) since(now time.Time) time.Duration { return now.Sub(l.start) }
 
 const allRungs = rungSet(1<<frame.Rungs - 1)
 

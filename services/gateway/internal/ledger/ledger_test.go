@@ -220,6 +220,18 @@ func TestTheBusLineIsExact(t *testing.T) {
 	}
 }
 
+// TestAFrozenProcessHasLostNothing: what the bus kept for it while it was frozen is taken in after all.
+func TestAFrozenProcessHasLostNothing(t *testing.T) {
+	w := steady(t)
+	w.shoot(false, false, 1)
+	w.tell(false)
+	w.now = w.now.Add(time.Minute)
+	w.l.Sweep(w.now) // the first thing it does
+	w.s.Done(Done{Epoch: number, Sequence: 1, rungs: 1}, w.now)
+	w.s.Arrived(&frame.Header{Epoch: number, Sequence: 1}, w.now)
+	require.Equal(t, BusLine{Encoded: 1, Received: 1}, w.bus())
+}
+
 // steady watches for long enough for everything to count.
 func steady(t *testing.T) *world {
 	w := newWorld(t, 0)

@@ -62,12 +62,13 @@ type Desk struct {
 	mu      sync.Mutex
 	ending  bool
 	present map[string]*session
+	past    map[string]lastWords // of publishers who have gone; bound: maxPast
 	all     sync.WaitGroup
 }
 
 // New makes a desk.
 func New(lim Limits, d Deps) (*Desk, error) {
-	desk := &Desk{lim: lim, d: d, present: map[string]*session{}}
+	desk := &Desk{lim: lim, d: d, present: map[string]*session{}, past: map[string]lastWords{}}
 	m := instrument.New(d.Meter)
 	desk.pictures = m.Counter("framebus.publish.pictures", instrument.Frames,
 		"Pictures taken from publishing clients.").With()
@@ -127,7 +128,7 @@ func (k *Desk) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	k.all.Add(1)
 	k.mu.Unlock()
 	defer k.all.Done()
-	defer k.forget(stream)
+	defer k.forget(s)
 
 	up := websocket.Upgrader{
 		HandshakeTimeout: handshakeTimeout, Subprotocols: []string{Subprotocol},
@@ -160,10 +161,13 @@ func (k *Desk) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	return nil
 }
 
-// forget gives the name back: the next Status no longer has the stream.
-func (k *Desk) forget(stream string) {
+// forget gives the name back: from the next Status on nobody here owns the stream.
+func (k *Desk) forget(s *session) {
 	k.mu.Lock()
-	delete(k.present, stream)
+	delete(k.present, s.stream)
+	if s.ready.Load() {
+		k.remember(s.origin.LastWords(), time.Now())
+	}
 	k.mu.Unlock()
 	k.d.Roster.Changed()
 }
@@ -175,9 +179,12 @@ func (k *Desk) Streams() []*pb.StreamStatus {
 	var out []*pb.StreamStatus
 	for _, s := range k.present {
 		if s.ready.Load() {
-			out = append(out, s.origin.StreamStatus())
+			status := s.origin.StreamStatus()
+			status.Ended = append(status.Ended, k.past[s.stream].status.GetEnded()...)
+			out = append(out, status)
 		}
 	}
+	out = append(out, k.gone(time.Now())...)
 	slices.SortFunc(out, func(a, b *pb.StreamStatus) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return out
 }
