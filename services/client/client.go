@@ -357,7 +357,8 @@ func (v *Viewer) due(painted bool) []*pb.ClientMessage {
 			out = append(out, &pb.ClientMessage{Message: &pb.ClientMessage_TraceNext{
 				TraceNext: &pb.TraceNext{Stream: st.name}}})
 		}
-		if st.paint.due && (painted || st.paintEvery) {
+		if st.paint.due && (painted || st.paint.prompt) {
+			st.paintTold = v.now()
 			p := st.paint
 			st.paint = paint{}
 			offset, _ := v.clock.best(v.now())

@@ -34,7 +34,10 @@ type Frame struct {
 }
 
 func (f *Frame) paint() paint {
-	return paint{channel: f.Header.Channel, epoch: f.Header.Epoch, sequence: f.Header.Sequence}
+	return paint{
+		channel: f.Header.Channel, epoch: f.Header.Epoch, sequence: f.Header.Sequence,
+		sampled: f.Header.Flags&frame.FlagSampled != 0,
+	}
 }
 
 // Age is the time from capture until the last byte was read, clocks corrected, and how wrong it may be. It is not ok

@@ -18,7 +18,9 @@ const (
 	silence    = 6 * time.Second
 	writeWait  = 5 * time.Second
 	paintEvery = 250 * time.Millisecond
-	clockEvery = 2 * time.Second
+	// promptEvery is how often a sampled frame may be told of at once: the gateway takes 50 messages a second.
+	promptEvery = 50 * time.Millisecond
+	clockEvery  = 2 * time.Second
 	// The first questions come fast: the first pictures should have an age.
 	clockFirst      = 5
 	clockFirstEvery = 100 * time.Millisecond

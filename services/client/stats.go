@@ -112,6 +112,7 @@ type stream struct {
 	selDue     bool
 	traceDue   bool
 	paintEvery bool
+	paintTold  time.Time // the last report
 	paint      paint
 	gateway    *pb.Stats
 
@@ -136,6 +137,8 @@ type paint struct {
 	epoch, sequence uint64
 	at              time.Time
 	taken, dropped  uint32
+	sampled         bool // its trace waits for the report
+	prompt          bool // it is not to wait for the next one that is due
 }
 
 // received takes a binary message.
@@ -238,8 +241,9 @@ func (v *Viewer) painted(st *stream, p paint) {
 	st.taken++
 	p.due, p.at = true, v.now()
 	p.taken, p.dropped = st.paint.taken+1, st.paint.dropped
+	p.prompt = st.paint.prompt || st.paintEvery || p.sampled && p.at.Sub(st.paintTold) >= promptEvery
 	st.paint = p
-	now := st.paintEvery
+	now := p.prompt
 	v.mu.Unlock()
 	if now {
 		v.poke()
