@@ -22,7 +22,7 @@ build_packages=(g++ pkg-config make git ca-certificates curl xz-utils libturbojp
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
   libopencv-calib3d-dev libopencv-dnn-dev libopencv-features2d-dev libopencv-flann-dev libopencv-highgui-dev
   libopencv-ml-dev libopencv-objdetect-dev libopencv-photo-dev libopencv-stitching-dev libopencv-video-dev)
-test_packages=(ffmpeg python3 python3-websockets fonts-dejavu-core iproute2)
+test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2)
 
 has_browser() {
   local b
@@ -90,7 +90,7 @@ check_by_looking() {
 setup: there is no apt-get here, so please install these yourself, then run the same command again:
   macOS   brew install go opencv jpeg-turbo pkgconf            (tests: ffmpeg python and Google Chrome)
   Fedora  dnf install gcc-c++ pkgconf-pkg-config git curl opencv-devel turbojpeg-devel
-                                                               (tests: ffmpeg-free python3-websockets chromium)
+                                                               (tests: ffmpeg-free python3-websockets python3-opencv chromium)
   Arch    pacman -S base-devel git curl opencv libjpeg-turbo   (tests: ffmpeg python-websockets chromium)
   Windows use WSL with Ubuntu or Debian, where this script installs them
 END

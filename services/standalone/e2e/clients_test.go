@@ -9,12 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/framebus/framebus/services/client"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -154,4 +156,49 @@ except Enough:
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "60 pictures")
 	t.Logf("60 pictures in %v", time.Since(from))
+}
+
+// The original clients connect and only read: a socket, eight bytes of size, OpenCV.
+func TestTheOriginalProtocol(t *testing.T) {
+	sized := freeAddr(t)
+	start(t, options{gateway: []string{"--sized-listen", sized}})
+	host, port, err := net.SplitHostPort(sized)
+	require.NoError(t, err)
+	script := `
+import sys
+sys.path.insert(0, sys.argv[1])
+import sized
+for n, picture in enumerate(sized.frames(*sys.argv[2:4]), 1):
+    assert picture.shape == (480, 640, 3)
+    if n == 300: break
+print("300 pictures")
+`
+	examples := filepath.Join("..", "..", "..", "docs", "examples")
+	from := time.Now()
+	out, err := exec.Command("/usr/bin/python3", "-c", script, examples, host, port).CombinedOutput()
+	require.NoError(t, err, "%s\n(python3-opencv is needed: deploy/setup/setup.sh test installs it)", out)
+	require.Contains(t, string(out), "300 pictures")
+	t.Logf("300 pictures in %v", time.Since(from))
+}
+
+// What docs/clients.md shows in its text is run as it stands there.
+func TestThePublishingExample(t *testing.T) {
+	s := start(t, options{})
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "clients.md"))
+	require.NoError(t, err)
+	_, code, ok := strings.Cut(string(doc), "```python\n")
+	require.True(t, ok)
+	code, _, ok = strings.Cut(code, "```")
+	require.True(t, ok)
+	require.Contains(t, code, "ws://localhost:8002/")
+	code = strings.ReplaceAll(code, "ws://localhost:8002/", "ws://"+s.addr+"/")
+	cmd := exec.Command(python(t), "-c", code)
+	cmd.Dir = folder(t, 150)
+	out := &output{}
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start())
+	waitStream(t, s.addr, "desk")
+	w := watch(t, client.Config{URL: "http://" + s.addr, Stream: "desk"})
+	w.waitFrames(30)
+	require.NoError(t, cmd.Wait(), out.String())
 }
