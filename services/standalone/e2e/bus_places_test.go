@@ -29,6 +29,9 @@ func TestTheChainWorksWithTheUsersOfTheBus(t *testing.T) {
 	ws[0].newEpochAfter(ended)
 	s.waitOwner("other0")
 	fullSpeed(t, ws)
+	s.publish(folder(t, 10), "desk")
+	waitStream(t, s.addr, "desk")
+	watch(t, client.Config{URL: s.ws("stream=desk")}).waitFrames(30)
 	stayConnected(t, ws)
 	require.NotContains(t, bus.out.String(), "Violation", "a service does what its user may not")
 }
