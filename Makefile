@@ -22,7 +22,7 @@ NOCGO := ./proto/... ./services/client/... ./services/gateway/... \
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/framebus/framebus/services/internal/service.Version=$(VERSION)
 
-.PHONY: help run setup build test e2e lint check-observability check-kubernetes generate check-generated bench bench-chain simulate fuzz cover offwork cross clean
+.PHONY: help run setup build test e2e images images-offline e2e-compose sbom lint check-observability check-kubernetes generate check-generated bench bench-chain simulate fuzz cover offwork cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,21 @@ test: ## install what is missing and run all tests, with the race detector
 e2e: build ## whatever has a time or a rate in it: the built programs on a real nats-server
 	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin; \
 	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e -count=1 -timeout $(E2E_TIMEOUT) $(ARGS) ./e2e/...
+
+images: ## the images of capture, encoder and gateway; a registry has what they are made from
+	@deploy/setup/docker.sh
+	@FRAMEBUS_VERSION=$${FRAMEBUS_VERSION:-dev} docker compose build capture encoder gateway
+
+images-offline: ## every image of docker-compose.yml without a registry, Grafana's excepted (docs/operations.md)
+	@deploy/setup/docker.sh
+	@deploy/offline/images.sh
+
+e2e-compose: ## docker-compose.yml on a real Docker engine, with the images that are there (make images first)
+	@deploy/setup/docker.sh
+	@$(E) cd services/standalone && go test -tags $$FRAMEBUS_TAGS,compose -count=1 -timeout $(E2E_TIMEOUT) $(ARGS) ./e2e
+
+sbom: ## what is in the images, for scanners: artifacts/sbom/*.cdx.json
+	@deploy/docker/sbom.sh
 
 lint: ## golangci-lint on every module, the end-to-end tests included; import rules too
 	@$(E) "$$(deploy/setup/tool.sh golangci-lint)" run $(ARGS) $(PACKAGES)
@@ -95,7 +110,7 @@ cover: ## coverage of all tests: cover.out, and the total
 
 offwork: ## every module by its own go.mod alone: builds and vets without the workspace
 	@$(E) export GOWORK=off; bad=; for m in $(MODULES); do echo "== $$m"; \
-	  (cd $$m; go build -trimpath ./... && go vet -tags $$FRAMEBUS_TAGS,e2e ./...) || bad+=" $$m"; done; \
+	  (cd $$m; go build -trimpath ./... && go vet -tags $$FRAMEBUS_TAGS,e2e,compose ./...) || bad+=" $$m"; done; \
 	  [ -z "$$bad" ] || { echo "without the workspace these do not build:$$bad"; exit 1; }
 
 cross: ## what has no cgo, for darwin/arm64

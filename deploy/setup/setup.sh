@@ -23,6 +23,7 @@ build_packages=(g++ pkg-config make git ca-certificates curl xz-utils libturbojp
   libopencv-calib3d-dev libopencv-dnn-dev libopencv-features2d-dev libopencv-flann-dev libopencv-highgui-dev
   libopencv-ml-dev libopencv-objdetect-dev libopencv-photo-dev libopencv-stitching-dev libopencv-video-dev)
 test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2)
+ci_packages=(debootstrap) # make images-offline
 
 has_browser() {
   local b
@@ -46,6 +47,7 @@ apt() { as_root apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
 install_by_apt() {
   local wanted=("${build_packages[@]}") missing=() p
   if [ "$mode" != run ]; then wanted+=("${test_packages[@]}"); fi
+  if [ "$mode" = ci ]; then wanted+=("${ci_packages[@]}"); fi
   for p in "${wanted[@]}"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
   done

@@ -10,16 +10,24 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=deploy/setup/env.sh
 . "$here/env.sh"
 
-name=${1:-}
+name=${1:-} variable=
 if read -r version package < <(awk -v n="$name" '$1 == n {print $2, $3}' <<<"$tools"); then
   folder=$name module=
+elif read -r folder version package variable < <(awk -v n="$name" '$1 == n {$1 = ""; print}' <<<"$docker_plugins"); then
+  module=
 elif ! read -r folder version module package tags replaces < <(awk -v n="$name" '$1 == n {$1 = ""; print}' <<<"$module_tools"); then
-  echo "usage: $0 NAME, one of: $(awk 'NF {printf "%s ", $1}' <<<"$tools$module_tools")" >&2
+  echo "usage: $0 NAME, one of: $(awk 'NF {printf "%s ", $1}' <<<"$tools$module_tools$docker_plugins")" >&2
   exit 2
 fi
 
 # Builds in the folder $1 what `go install` can make by itself.
 install_plain() { GOBIN=$1 go install -trimpath "$package@$version"; }
+
+# A program that is named after its folder, and does not know its version by itself.
+install_plugin() {
+  GOBIN=$1 go install -trimpath -ldflags "-X $variable=$version" "$package@$version"
+  if [ "${package##*/}" != "$name" ]; then mv "$1/${package##*/}" "$1/$name"; fi
+}
 
 # For a module with replace directives. A module of our own takes over its go.mod and go.sum, so that what is built is
 # what its authors pinned, and asks for it at its version.
@@ -48,7 +56,9 @@ if [ ! -x "$dir/$name" ]; then
     (
       cd /
       export GOFLAGS='' GOWORK=off CGO_ENABLED=0
-      if [ -z "$module" ]; then install_plain "$tmp"; else install_of_module "$tmp"; fi
+      if [ -n "$module" ]; then install_of_module "$tmp"
+      elif [ -n "$variable" ]; then install_plugin "$tmp"
+      else install_plain "$tmp"; fi
     ) 9>&- >&2
     mkdir -p "$dir"
     mv "$tmp/$name" "$dir/$name"

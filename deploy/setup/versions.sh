@@ -32,3 +32,10 @@ prometheus prometheus v0.315.0 github.com/prometheus/prometheus  cmd/prometheus 
 promtool   prometheus v0.315.0 github.com/prometheus/prometheus  cmd/promtool   remove_all_sd,enable_dns_sd
 pyroscope  pyroscope  v1.12.0  github.com/grafana/pyroscope      cmd/pyroscope  - github.com/grafana/pyroscope/api=github.com/grafana/pyroscope/api@v1.2.0
 '
+
+# Plugins of the docker program, for machines that have it without them: NAME FOLDER VERSION PACKAGE VARIABLE. Docker
+# refuses a plugin that cannot tell its version, which is linked into VARIABLE.
+docker_plugins='
+docker-compose compose v5.0.2  github.com/docker/compose/v5/cmd   github.com/docker/compose/v5/internal.Version
+docker-buildx  buildx  v0.37.2 github.com/docker/buildx/cmd/buildx github.com/docker/buildx/version.Version
+'
