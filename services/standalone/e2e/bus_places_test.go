@@ -147,14 +147,3 @@ func TestAClusterGoesOnWithoutTheServerThatAServiceUses(t *testing.T) {
 	without(s.encoder, "frozen", noticedWithin, freeze, thaw)
 	stayConnected(t, ws)
 }
-
-// longestGap is the longest time without a picture.
-func (w *watcher) longestGap(from, to time.Time) (gap time.Duration) {
-	last := from
-	for _, p := range w.pictures() {
-		if p.at.After(last) && p.at.Before(to) {
-			gap, last = max(gap, p.at.Sub(last)), p.at
-		}
-	}
-	return max(gap, to.Sub(last))
-}

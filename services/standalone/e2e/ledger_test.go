@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -18,74 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ledgerJSON is what these tests read of /api/v1/ledger.
-type ledgerJSON struct {
-	Explained bool `json:"explained"`
-	Streams   []struct {
-		Stream string        `json:"stream"`
-		Epochs []ledgerEpoch `json:"epochs"`
-	} `json:"streams"`
-}
-
-type ledgerEpoch struct {
-	Epoch     string     `json:"epoch"`
-	Owner     string     `json:"owner"`
-	State     string     `json:"state"`
-	Explained bool       `json:"explained"`
-	Sequence  uint64     `json:"sequence"`
-	Captured  ledgerLine `json:"captured"`
-	Published ledgerLine `json:"published"`
-	Encoders  struct {
-		Difference int64 `json:"difference"`
-		Shares     []struct {
-			Encoder string `json:"encoder"`
-			ledgerLine
-		} `json:"shares"`
-	} `json:"encoders"`
-	Encoded  map[string]uint64 `json:"encoded"`
-	Gateways []struct {
-		Gateway   string `json:"gateway"`
-		Settled   uint64 `json:"settled"`
-		Undone    int    `json:"undone"`
-		Explained bool   `json:"explained"`
-		Rungs     []struct {
-			Rung    string     `json:"rung"`
-			Bus     ledgerLine `json:"bus"`
-			Hub     ledgerLine `json:"hub"`
-			Viewers ledgerLine `json:"viewers"`
-		} `json:"rungs"`
-	} `json:"gateways"`
-}
-
-// ledgerLine has the fields of all lines; each has some.
-type ledgerLine struct {
-	Total, Published, Unwanted, Unanswered, Open, Vouched                             uint64
-	Encoded, Unbooked, Received, Lost                                                 uint64
-	Arrived, Taken, Superseded, Stale, Malformed, Queued, Overdue, Offered, Delivered uint64
-	InFlight                                                                          uint64 `json:"in_flight"`
-	Dropped, Done, Skipped                                                            map[string]uint64
-	Difference                                                                        int64
-}
-
 func total(by map[string]uint64) (n uint64) {
 	for _, x := range by {
 		n += x
 	}
 	return n
-}
-
-// ledgerOf is what a gateway tells of cam0.
-func ledgerOf(t *testing.T, addr string) (all ledgerJSON, epochs []ledgerEpoch) {
-	t.Helper()
-	code, body := get(t, "http://"+addr+"/api/v1/ledger")
-	require.Equal(t, 200, code, body)
-	require.NoError(t, json.Unmarshal([]byte(body), &all), body)
-	for _, s := range all.Streams {
-		if s.Stream == "cam0" {
-			epochs = s.Epochs
-		}
-	}
-	return all, epochs
 }
 
 // closedBook waits until the newest epoch is closed and every gateway has compared all of it.

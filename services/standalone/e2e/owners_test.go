@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"syscall"
@@ -14,32 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// streamState is what /api/v1/streams tells of a stream, as far as these tests look.
-type streamState struct {
-	Name, Owner, State, Cause string
-}
-
-// stream asks the gateway for a stream's state.
-func (s *system) stream(name string) streamState {
-	s.t.Helper()
-	_, body := get(s.t, "http://"+s.addr+"/api/v1/streams")
-	var all struct{ Streams []streamState }
-	if json.Unmarshal([]byte(body), &all) != nil {
-		return streamState{} // it cannot be reached just now
-	}
-	for _, st := range all.Streams {
-		if st.Name == name {
-			return st
-		}
-	}
-	return streamState{}
-}
-
 // waitOwner waits until the gateway takes an instance for the owner of cam0.
 func (s *system) waitOwner(instance string) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool { return s.stream("cam0").Owner == instance }, patience, 20*time.Millisecond,
-		"%s never got the stream", instance)
+	require.Eventually(s.t, func() bool { return streamAt(s.t, s.addr, "cam0").Owner == instance }, patience,
+		20*time.Millisecond, "%s never got the stream", instance)
 }
 
 func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
@@ -63,7 +41,7 @@ func TestASecondOwnerStandsByAndTakesOver(t *testing.T) {
 				standby := s.startCapture("--instance", next)
 				standby.waitPrinted("standing by")
 				ws[0].waitFrames(60)
-				require.Equal(t, other, s.stream("cam0").Owner)
+				require.Equal(t, other, streamAt(s.t, s.addr, "cam0").Owner)
 
 				ended := time.Now()
 				c.ends(owner)
@@ -154,8 +132,8 @@ func TestABusThatRefusesFramesIsSaidToNeedASetting(t *testing.T) {
 	s := start(t, options{natsURL: nats.url(), capture: []string{"--width", "1280", "--height", "720"}})
 	s.capture.waitPrinted("raise max_payload")
 	require.Eventually(t, func() bool {
-		st := s.stream("cam0")
+		st := streamAt(s.t, s.addr, "cam0")
 		return st.State == "live" && strings.Contains(st.Cause, "raise max_payload")
 	}, patience, 50*time.Millisecond, "the API does not say which setting to raise")
-	t.Log(s.stream("cam0").Cause)
+	t.Log(streamAt(s.t, s.addr, "cam0").Cause)
 }

@@ -3,10 +3,7 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/jpeg"
 	"syscall"
 	"testing"
 	"time"
@@ -15,66 +12,6 @@ import (
 	"github.com/framebus/framebus/services/internal/source/sourcetest"
 	"github.com/stretchr/testify/require"
 )
-
-const (
-	// recoversWithin is the promise: video again so soon after what was lost is back.
-	recoversWithin = 2 * time.Second
-	// settled is how long after that the rate must be the full one again: credit lost for good would show.
-	settled = 3 * time.Second
-	// fullRate is the least rate of a stream of 30 frames a second that counts as all of it.
-	fullRate = 29.0
-	// freshFor is how old a picture may be that is shown after an outage.
-	freshFor = time.Second
-	// away is how long a process stays away that is killed and started again.
-	away = time.Second
-)
-
-// recovers breaks something and looks at how video comes back: breaks returns the moment at which what was lost was
-// there again. seen tells when a viewer had video of after that moment.
-func recovers(t *testing.T, ws []*watcher, breaks func() time.Time, seen func(*watcher, time.Time) time.Time) {
-	t.Helper()
-	steadily(t, func() string {
-		for _, w := range ws {
-			w.waitFrames(30)
-		}
-		back := breaks()
-		var first time.Duration
-		for _, w := range ws {
-			first = max(first, seen(w, back).Sub(back))
-		}
-		<-time.After(time.Until(back.Add(settled)))
-		accs := during(ws, 2*time.Second)
-		var oldest time.Duration
-		slowest := accs[0].fps
-		for i, w := range ws {
-			slowest = min(slowest, accs[i].fps)
-			for _, p := range w.pictures() {
-				if p.at.After(back) {
-					oldest = max(oldest, p.at.Sub(time.UnixMicro(p.capturedUs)))
-				}
-			}
-		}
-		t.Logf("video again after %v, oldest picture since then %v, %.2f fps after %v", first.Round(time.Millisecond),
-			oldest.Round(time.Millisecond), slowest, settled)
-		switch {
-		case first > recoversWithin:
-			return fmt.Sprintf("video again only after %v", first)
-		case oldest > freshFor:
-			return fmt.Sprintf("a picture of %v ago was shown", oldest)
-		case slowest < fullRate:
-			return fmt.Sprintf("%.2f frames a second are left after %v", slowest, settled)
-		}
-		return ""
-	})
-}
-
-// stayConnected fails if a viewer had to dial again.
-func stayConnected(t *testing.T, ws []*watcher) {
-	t.Helper()
-	for _, w := range ws {
-		require.Zero(t, w.viewer.Stats().Reconnects, "a viewer was disconnected")
-	}
-}
 
 func TestABusThatIsRestartedIsBackWithinTwoSeconds(t *testing.T) {
 	s := start(t, options{})
@@ -186,25 +123,6 @@ func TestASourceThatComesBackIsBackWithinTwoSeconds(t *testing.T) {
 		return time.Now()
 	})
 	stayConnected(t, ws)
-}
-
-// showsSource tells one of sourcetest's pictures from a slate: it bears a number.
-func showsSource(data []byte) bool {
-	img, err := jpeg.Decode(bytes.NewReader(data))
-	if err != nil {
-		return false
-	}
-	y, ok := img.(*image.YCbCr)
-	if !ok || y.YStride < y.Bounds().Dx() {
-		return false
-	}
-	w, h := y.Bounds().Dx(), y.Bounds().Dy()
-	luma := make([]byte, 0, w*h)
-	for row := range h {
-		luma = append(luma, y.Y[row*y.YStride:row*y.YStride+w]...)
-	}
-	_, ok = sourcetest.Number(luma, w, h)
-	return ok
 }
 
 func TestAPeerThatStaysSilentDisturbsNobody(t *testing.T) {

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e || compose
 
 package e2e
 
@@ -14,6 +14,7 @@ import (
 
 	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/services/client"
+	"github.com/framebus/framebus/services/internal/source/sourcetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -132,6 +133,25 @@ func stripOf(img image.Image) (us int64, ok bool) {
 	return frame.ReadStrip(luma, b.Dx(), b.Dy(), time.Now().UnixMicro())
 }
 
+// showsSource tells one of sourcetest's pictures from a slate: it bears a number.
+func showsSource(data []byte) bool {
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return false
+	}
+	y, ok := img.(*image.YCbCr)
+	if !ok || y.YStride < y.Bounds().Dx() {
+		return false
+	}
+	w, h := y.Bounds().Dx(), y.Bounds().Dy()
+	luma := make([]byte, 0, w*h)
+	for row := range h {
+		luma = append(luma, y.Y[row*y.YStride:row*y.YStride+w]...)
+	}
+	_, ok = sourcetest.Number(luma, w, h)
+	return ok
+}
+
 func (w *watcher) pictures() []picture {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,6 +194,17 @@ func (w *watcher) firstAfter(t time.Time) time.Time {
 		return !at.IsZero()
 	}, patience, 2*time.Millisecond, "no picture any more")
 	return at
+}
+
+// longestGap is the longest time without a picture.
+func (w *watcher) longestGap(from, to time.Time) (gap time.Duration) {
+	last := from
+	for _, p := range w.pictures() {
+		if p.at.After(last) && p.at.Before(to) {
+			gap, last = max(gap, p.at.Sub(last)), p.at
+		}
+	}
+	return max(gap, to.Sub(last))
 }
 
 // account is what a stretch of pictures amounts to.
