@@ -6,6 +6,10 @@ import (
 	"log/slog"
 	"os"
 
+	"go.opentelemetry.io/contrib/bridges/otelslog"
+	"go.opentelemetry.io/contrib/exporters/autoexport"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -22,7 +26,8 @@ func ValidLog(level, format string) error {
 	return errors.Join(errs...)
 }
 
-func newLogger(cfg Config) (*slog.Logger, error) {
+// newHandler writes to cfg.LogTo.
+func newHandler(cfg Config) (slog.Handler, error) {
 	if err := ValidLog(cfg.LogLevel, cfg.LogFormat); err != nil {
 		return nil, err
 	}
@@ -40,8 +45,44 @@ func newLogger(cfg Config) (*slog.Logger, error) {
 	} else {
 		h = slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})
 	}
-	return slog.New(traced{h}).With("service", cfg.Service, "instance", cfg.Instance), nil
+	return traced{h}, nil
 }
+
+// logs sends records over OTLP too, where the standard variables ask for it. They bear the ids of the context's span by
+// themselves.
+func (t *Telemetry) logs(ctx context.Context, cfg Config, res *resource.Resource) error {
+	if !exporting("LOGS") {
+		return nil
+	}
+	exporter, err := autoexport.NewLogExporter(ctx)
+	if err != nil {
+		return err
+	}
+	provider := sdklog.NewLoggerProvider(sdklog.WithResource(res),
+		sdklog.WithProcessor(sdklog.NewBatchProcessor(records{exporter, t.life})))
+	t.closers = append(t.closers, provider.Shutdown)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return err
+	}
+	bridge := otelslog.NewHandler(scope, otelslog.WithLoggerProvider(provider))
+	t.Log = slog.New(slog.NewMultiHandler(t.local.Handler(), leveled{bridge, level}))
+	return nil
+}
+
+// leveled leaves out what is below a level.
+type leveled struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h leveled) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.level && h.Handler.Enabled(ctx, l)
+}
+func (h leveled) WithAttrs(a []slog.Attr) slog.Handler {
+	return leveled{h.Handler.WithAttrs(a), h.level}
+}
+func (h leveled) WithGroup(n string) slog.Handler { return leveled{h.Handler.WithGroup(n), h.level} }
 
 // traced adds the ids of the context's span to a record.
 type traced struct{ slog.Handler }

@@ -11,12 +11,16 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	otelpyroscope "github.com/grafana/otel-profiling-go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
@@ -46,10 +50,13 @@ type Config struct {
 }
 
 // Registry holds the metrics that one Prometheus handler serves, each service's with a label of its own.
-type Registry struct{ r *prometheus.Registry }
+type Registry struct {
+	r        *prometheus.Registry
+	profiled atomic.Bool // one of the services sends the process's profiles
+}
 
 // NewRegistry makes an empty one.
-func NewRegistry() *Registry { return &Registry{prometheus.NewRegistry()} }
+func NewRegistry() *Registry { return &Registry{r: prometheus.NewRegistry()} }
 
 // Handler serves them.
 func (r *Registry) Handler() http.Handler {
@@ -70,16 +77,24 @@ type Telemetry struct {
 	// Traces is Config.Traces where spans go there, else nil.
 	Traces *Store
 
-	closers []func(context.Context) error
+	// Profiling says that profiles go somewhere, so that labels are worth setting.
+	Profiling bool
+
+	local   *slog.Logger // says what no exporter is to be told
+	life    stopping
+	closers []func(context.Context) error // they run side by side
 }
 
 // Setup reads the standard OTEL_* and PYROSCOPE_* variables. Close it at the end.
 func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
-	log, err := newLogger(cfg)
+	local, err := newHandler(cfg)
 	if err != nil {
 		return nil, err
 	}
-	t := &Telemetry{Log: log, Tracer: noop.NewTracerProvider().Tracer(scope)}
+	t := &Telemetry{Tracer: noop.NewTracerProvider().Tracer(scope), life: newStopping()}
+	t.local = slog.New(local).With("service", cfg.Service, "instance", cfg.Instance)
+	t.Log = t.local
+	otel.SetErrorHandler(newComplaint(t.local, "OTLP"))
 	res, err := resource.New(ctx, resource.WithFromEnv(), resource.WithAttributes(
 		attribute.String("service.name", cfg.Service),
 		attribute.String("service.instance.id", cfg.Instance),
@@ -88,7 +103,9 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
-	if err := errors.Join(t.metrics(ctx, cfg, res), t.traces(ctx, cfg, res), t.profiles(cfg)); err != nil {
+	// Profiles first: with them, traces bear labels for them.
+	err = errors.Join(t.logs(ctx, cfg, res), t.metrics(ctx, cfg, res), t.profiles(cfg), t.traces(ctx, cfg, res))
+	if err != nil {
 		t.Close()
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
@@ -128,7 +145,7 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, res *resource.Resour
 		if err != nil {
 			return err
 		}
-		to = sdktrace.WithBatcher(exporter)
+		to = sdktrace.WithBatcher(spans{exporter, t.life})
 	case cfg.Traces != nil && os.Getenv("OTEL_TRACES_EXPORTER") == "":
 		t.Traces = cfg.Traces
 		to = sdktrace.WithSpanProcessor(collector{cfg.Traces})
@@ -138,6 +155,9 @@ func (t *Telemetry) traces(ctx context.Context, cfg Config, res *resource.Resour
 	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), to)
 	t.closers = append(t.closers, provider.Shutdown)
 	t.Tracer = provider.Tracer(scope)
+	if t.Profiling {
+		t.Tracer = otelpyroscope.NewTracerProvider(provider).Tracer(scope)
+	}
 	t.Tracing = true
 	t.SampleAll = os.Getenv("OTEL_TRACES_SAMPLER") != ""
 	return nil
@@ -152,13 +172,18 @@ func exporting(signal string) bool {
 		os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }
 
-// Close sends what is still to be sent, for ShutdownLimit at most.
+// Close sends what is still to be sent, for ShutdownLimit at most. What is on its way after that is broken off.
 func (t *Telemetry) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), ShutdownLimit)
 	defer cancel()
-	for _, fn := range t.closers {
-		if err := fn(ctx); err != nil {
-			t.Log.Warn("telemetry not sent at the end", "error", err)
-		}
+	errs := make([]error, len(t.closers))
+	var all sync.WaitGroup
+	for i, fn := range t.closers {
+		all.Go(func() { errs[i] = fn(ctx) })
+	}
+	all.Wait()
+	t.life.stop()
+	if err := errors.Join(errs...); err != nil {
+		t.local.Warn("telemetry not sent at the end", "error", err)
 	}
 }
