@@ -133,3 +133,6 @@ func fitInto(w, h, outW, outH int) image.Rectangle {
 	x, y := (outW-fw)/2, (outH-fh)/2
 	return image.Rect(x, y, x+fw, y+fh)
 }
+
+// OpenCV is the version that pictures are read with.
+func OpenCV() string { return gocv.OpenCVVersion() }

@@ -28,6 +28,7 @@ type commands struct {
 	Publish  publish   `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
 	Streams  streams   `cmd:"" help:"List a gateway's streams."`
 	Snapshot snapshot  `cmd:"" help:"Save the newest picture of a stream."`
+	Doctor   doctorCmd `cmd:"" help:"Look whether bus, services, streams and ports are well, and say what to do."`
 	Bench    bench     `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
 	Version  version   `cmd:"" help:"Print the version."`
 
