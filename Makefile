@@ -46,6 +46,7 @@ test: ## install what is missing and run all tests, with the race detector
 
 e2e: build ## whatever has a time or a rate in it: the built programs on a real nats-server
 	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin; \
+	  $(if $(ARGS),,for t in jaeger prometheus pyroscope; do deploy/setup/tool.sh $$t >/dev/null; done;) \
 	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e -count=1 -timeout $(E2E_TIMEOUT) $(ARGS) ./e2e/...
 
 images: ## the images of capture, encoder and gateway; a registry has what they are made from

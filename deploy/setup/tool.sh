@@ -40,7 +40,7 @@ install_of_module() {
   chmod u+w go.mod go.sum
   go mod edit -module="tools/$name" -require="$module@$version"
   for replace in $replaces; do go mod edit -replace="$replace"; done
-  go build -mod=mod -trimpath -tags "${tags#-}" -o "$1/$name" "$module/$package"
+  go build -mod=mod -trimpath -ldflags '-s -w' -tags "${tags#-}" -o "$1/$name" "$module/$package"
 }
 
 dir=$FRAMEBUS_TOOLS/$folder@$version
