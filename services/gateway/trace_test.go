@@ -91,6 +91,14 @@ func TestTenDeliveriesAreToldAndWhoAskedIsAmongThem(t *testing.T) {
 		}, "the deliveries were not told")
 		require.Len(t, told, 10)
 		require.Contains(t, told, asker.heard()[0].GetHello().GetViewer())
+
+		// The trace and the envelope say the same.
+		r.eventually(func() bool { h := asker.headers(); return h[len(h)-1].Sequence == seq }, "it never came")
+		headers := asker.headers()
+		h := headers[len(headers)-1]
+		require.EqualValues(t, h.TraceID, process.Trace)
+		require.Equal(t, h.CapturedUs+int64(h.HopUs[frame.Received]), process.Start.UnixMicro())
+		require.LessOrEqual(t, h.CapturedUs+int64(h.HopUs[frame.Handed]), process.End.UnixMicro())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/span"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -48,7 +49,7 @@ func (o *Origin) serve() {
 	}
 	if copyRaw {
 		// A reader's copy that the bus does not take is not worth another try; the encoder's tells why.
-		_ = o.publish(p, bus.Msg{Subject: o.raw})
+		_ = o.publish(p, bus.Msg{Subject: o.raw, Traceparent: span.Traceparent(p.capture)})
 	}
 	if picked || !p.jpeg {
 		o.mu.Lock()

@@ -33,6 +33,7 @@ const (
 	Sent           = "sent"         // to a viewer's socket: there was credit
 	Written        = "written"      // the socket has taken all of it
 	Acknowledged   = "acknowledged" // by the viewer's pong
+	Painted        = "painted"      // by the viewer, which told so
 	RungChanged    = "rung changed"
 	QualityChanged = "quality changed"
 )
@@ -52,8 +53,8 @@ const (
 	Format   = attribute.Key("framebus.format")
 	// EndedBy says what ended a Deliver: painted, pong, written, skip, close or timeout.
 	EndedBy = attribute.Key("framebus.ended_by")
-	// Painted is the sequence of the frame that the viewer told of: this one's, or a later one's.
-	Painted = attribute.Key("framebus.painted.sequence")
+	// PaintedSequence is of the frame that the viewer told of: this one's, or a later one's.
+	PaintedSequence = attribute.Key("framebus.painted.sequence")
 )
 
 const (

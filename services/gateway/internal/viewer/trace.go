@@ -8,6 +8,7 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/internal/span"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -46,6 +47,7 @@ type delivery struct {
 	span  trace.Span
 	began time.Duration
 	sent  time.Duration // 0: it waits
+	last  time.Duration // something happened
 	plain bool          // nothing acknowledges it
 }
 
@@ -89,12 +91,12 @@ func (t *traces) sent(p *picture.Picture, l *lane, now time.Duration) {
 	}
 	d.sent = now
 	t.writing = d
-	span.Happened(d.span, span.Sent, t.at(now))
+	t.happened(d, span.Sent, now)
 	h, was := &p.Header, &l.traced
 	switch {
 	case !was.any:
 	case was.rung != h.Rung:
-		span.Happened(d.span, span.RungChanged, t.at(now), span.From.String(was.rung.String()),
+		t.happened(d, span.RungChanged, now, span.From.String(was.rung.String()),
 			span.Rung.String(h.Rung.String()), span.Reason.String(was.why))
 	case was.quality != h.Quality:
 		span.Requalified(d.span, int(was.quality), int(h.Quality), t.at(now))
@@ -110,7 +112,7 @@ func (t *traces) wrote() {
 	}
 	t.writing = nil
 	if now := time.Since(t.begun); !t.over(d, now) {
-		span.Happened(d.span, span.Written, t.at(now))
+		t.happened(d, span.Written, now)
 		if d.plain {
 			t.end(d, byWritten, now)
 		}
@@ -123,7 +125,7 @@ func (t *traces) acknowledged(sent, now time.Duration) {
 		if d.sent == 0 || d.sent > sent || t.over(d, now) {
 			continue
 		}
-		span.Happened(d.span, span.Acknowledged, t.at(now))
+		t.happened(d, span.Acknowledged, now)
 		if !d.lane.traced.painting {
 			t.end(d, byPong, now)
 		}
@@ -142,8 +144,8 @@ func (t *traces) painted(l *lane, p *pb.Painted, now time.Duration) {
 		if h.Epoch == p.GetEpoch() && h.Sequence == p.GetSequence() { // the time is the client's, by the gateway's clock
 			at = min(max(time.UnixMicro(p.GetPaintedUs()).Sub(t.begun), d.sent), now)
 		}
-		d.span.SetAttributes(span.Painted.Int64(int64(p.GetSequence())))
-		t.end(d, byPainted, at)
+		t.happened(d, span.Painted, at, span.PaintedSequence.Int64(int64(p.GetSequence())))
+		t.end(d, byPainted, max(at, d.last)) // its pong may come later than it was painted
 	}
 }
 
@@ -158,7 +160,7 @@ func (t *traces) skipped(p *picture.Picture, why Reason) {
 		by = byClose
 	}
 	d.span.SetAttributes(span.Reason.String(why.String()))
-	span.Happened(d.span, span.Dropped, t.at(now), span.Reason.String(why.String()))
+	t.happened(d, span.Dropped, now, span.Reason.String(why.String()))
 	t.end(d, by, now)
 }
 
@@ -191,6 +193,11 @@ func (t *traces) over(d *delivery, now time.Duration) bool {
 		return true
 	}
 	return false
+}
+
+func (t *traces) happened(d *delivery, event string, at time.Duration, list ...attribute.KeyValue) {
+	d.last = max(d.last, at)
+	span.Happened(d.span, event, t.at(at), list...)
 }
 
 func (t *traces) end(d *delivery, by string, at time.Duration) {
