@@ -9,6 +9,7 @@ import (
 	"github.com/framebus/framebus/services/internal/origin"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/framebus/framebus/services/internal/source"
+	"github.com/framebus/framebus/services/internal/stage"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -22,13 +23,14 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	if err != nil {
 		return err
 	}
+	publishing := stage.New(d.Profiling, stage.Publish, "")
 	origins := make([]*origin.Origin, len(specs))
 	for i, spec := range specs {
 		origins[i] = origin.New(origin.Config{
 			Stream: spec.Name, By: subject.Cam, Source: spec.Redacted(), Always: spec.Always,
 			Width: spec.Width, Height: spec.Height, FPS: spec.FPS,
 		}, origin.Deps{
-			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sample: d.Sampler(),
+			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: publishing.Tracer(d.Tracer), Sample: d.Sampler(),
 		})
 	}
 	d.Roster.SetFill(func(s *pb.Status) {
@@ -36,10 +38,17 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 			s.Streams = append(s.Streams, o.StreamStatus())
 		}
 	})
+	capturing := stage.New(d.Profiling, stage.Capture, "")
 	g, ctx := errgroup.WithContext(ctx)
 	for i, spec := range specs {
-		g.Go(func() error { return origins[i].Run(ctx) })
-		g.Go(func() error { return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log, Meter: d.Meter}) })
+		g.Go(func() error {
+			publishing.Enter()
+			return origins[i].Run(ctx)
+		})
+		g.Go(func() error {
+			capturing.Enter()
+			return source.Run(ctx, spec, origins[i], source.Deps{Log: d.Log, Meter: d.Meter})
+		})
 	}
 	g.Go(func() error {
 		<-ctx.Done()

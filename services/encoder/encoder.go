@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/adapt"
@@ -20,6 +21,7 @@ import (
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/stage"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -52,6 +54,8 @@ type encoder struct {
 	demand  *demand
 	cams    *cams
 	meters  *meters
+	stage   stage.Label
+	stages  [frame.Rungs]stage.Label
 	faults  faults
 	answers *mailbox.Queue[answer]
 	hurry   chan struct{} // closed when the drain's time is over
@@ -79,6 +83,10 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 		clock: newClock(), turns: newTurns(), cams: newCams(),
 		demand:  newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}, m.displaced),
 		answers: mailbox.NewQueue[answer](answersBound), hurry: make(chan struct{}),
+	}
+	e.stage = stage.New(d.Profiling, stage.Encode, "")
+	for r := range e.stages {
+		e.stages[r] = stage.New(d.Profiling, stage.Encode, frame.Rung(r).String())
 	}
 	workers, err := e.hire()
 	if err != nil {

@@ -23,8 +23,8 @@ func (e *encoder) trace(j *job, taken time.Time) {
 }
 
 func (e *encoder) process(j *job) trace.Span {
-	return span.Process(e.d.Tracer, span.Message{Subject: j.stream.raw, Traceparent: j.parent, Bytes: j.bytes},
-		j.received.wall, span.Of(j.stream.name, &j.head)...)
+	m := span.Message{Subject: j.stream.raw, Traceparent: j.parent, Bytes: j.bytes}
+	return span.Process(e.stage.Tracer(e.d.Tracer), m, j.received.wall, span.Of(j.stream.name, &j.head)...)
 }
 
 // traced ends a sampled frame's span, or tells all of it where no worker has taken the frame up.
@@ -69,7 +69,8 @@ func (e *encoder) traceRung(j *job, r frame.Rung, quality int) *rungTrace {
 		return nil
 	}
 	began := e.clock.now().wall
-	s := span.Child(e.d.Tracer, j.span.SpanContext(), span.Encode+r.String(), began, trace.SpanKindInternal,
+	tracer := e.stages[r].Tracer(e.d.Tracer)
+	s := span.Child(tracer, j.span.SpanContext(), span.Encode+r.String(), began, trace.SpanKindInternal,
 		append(span.Of(j.stream.name, &j.head), span.Rung.String(r.String()), span.Quality.Int(quality))...)
 	if was := int(j.stream.quality[r].Swap(int32(quality))); was != 0 && was != quality {
 		span.Requalified(s, was, quality, began)
@@ -80,7 +81,8 @@ func (e *encoder) traceRung(j *job, r frame.Rung, quality int) *rungTrace {
 // send begins the span of publishing what was encoded then, and returns the context that travels with the picture.
 func (t *rungTrace) send(h *frame.Header, m *bus.Msg, at time.Time) (traceparent string) {
 	span.Happened(t.encode, span.Encoded, at)
-	t.sent = span.Send(t.e.d.Tracer, t.encode.SpanContext(), span.Message{Subject: m.Subject, Bytes: len(m.Data)}, at,
+	tracer := t.e.stages[h.Rung].Tracer(t.e.d.Tracer)
+	t.sent = span.Send(tracer, t.encode.SpanContext(), span.Message{Subject: m.Subject, Bytes: len(m.Data)}, at,
 		span.Picture(t.j.stream.name, h)...)
 	return span.Traceparent(t.sent.SpanContext())
 }

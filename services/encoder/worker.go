@@ -61,6 +61,7 @@ func (w *worker) run() {
 }
 
 func (w *worker) process(j *job) {
+	w.e.stage.Enter()
 	taken := w.e.clock.now()
 	w.e.meters.waited.Record((taken.elapsed - j.received.elapsed).Seconds())
 	wanted := w.e.demand.of(j.stream.name, time.Now())
@@ -90,6 +91,7 @@ func (w *worker) process(j *job) {
 // encode publishes the wanted rungs, the largest first, and notes those that went out.
 func (w *worker) encode(j *job, wanted wish) error {
 	if j.head.Format == frame.BGR24 && wanted.rungs == onlyFull {
+		w.e.stages[frame.Full].Enter()
 		t := w.e.traceRung(j, frame.Full, wanted.quality[frame.Full])
 		begun := time.Now()
 		out, err := w.enc.EncodeBGR24(w.out[:frame.HeaderLen], j.payload, int(j.head.Width), int(j.head.Height),
@@ -106,6 +108,7 @@ func (w *worker) encode(j *job, wanted wish) error {
 			continue
 		}
 		quality, fits := passes(j, r, wanted)
+		w.e.stages[r].Enter()
 		t := w.e.traceRung(j, r, quality)
 		if fits {
 			out := append(w.out[:frame.HeaderLen], j.payload...)

@@ -17,6 +17,7 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/publish"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/stage"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -49,7 +50,8 @@ type gateway struct {
 	ending   atomic.Bool // closes those there are
 	admitted admission   // every viewer's handler and goroutine has a place until it has ended
 	measures
-	ids atomic.Uint64
+	stage stage.Label // of viewers' goroutines
+	ids   atomic.Uint64
 }
 
 // Run serves until ctx ends, then drains: new viewers are refused, those there are told and closed, and everything
@@ -77,7 +79,10 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	gw := &gateway{cfg: cfg, d: d, measures: m, admitted: admission{limit: cfg.MaxClients}}
-	gw.hub = hub.New(hub.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer})
+	gw.stage = stage.New(d.Profiling, stage.Deliver, "")
+	gw.hub = hub.New(hub.Deps{
+		Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Profiling: d.Profiling,
+	})
 	gw.desk, err = publish.New(publish.Limits{
 		Publishers: cfg.MaxPublishers, Bytes: cfg.PublishBytes, Side: cfg.PublishSide, FPS: cfg.PublishFPS,
 	}, publish.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sampler: d.Sampler})
@@ -154,6 +159,7 @@ func (gw *gateway) newID() string { return fmt.Sprintf("v%d", gw.ids.Add(1)) }
 
 // show runs a viewer of a stream to its end, on the caller's goroutine. The viewer has its place.
 func (gw *gateway) show(ctx context.Context, v *viewer.Viewer, stream string, w hub.Wish) {
+	gw.stage.Enter()
 	gw.greet(v, stream)
 	defer gw.hub.Detach(v)
 	switch attached := gw.hub.Attach(v, stream, w); {

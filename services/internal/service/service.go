@@ -47,6 +47,8 @@ type Deps struct {
 	Tracer trace.Tracer
 	// Tracing says that spans go somewhere; SampleAll that the tracer's sampler decides on each frame.
 	Tracing, SampleAll bool
+	// Profiling says that profiles go somewhere: labels for them are worth setting.
+	Profiling bool
 	// Traces is where sampled traces are kept in this process, nil where they are not.
 	Traces *telemetry.Store
 	// Metrics serves Prometheus. It is nil where an admin listener has it instead.
@@ -103,7 +105,7 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 	}, presence.Deps{Bus: b, Log: tel.Log})
 	e := &Env{cfg: cfg, tel: tel, Deps: Deps{
 		Bus: b, Roster: roster, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
-		Tracing: tel.Tracing, SampleAll: tel.SampleAll, Traces: tel.Traces,
+		Tracing: tel.Tracing, SampleAll: tel.SampleAll, Traces: tel.Traces, Profiling: tel.Profiling,
 	}}
 	if cfg.AdminListen == "" {
 		e.Deps.Metrics = tel.Metrics

@@ -16,6 +16,7 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/stage"
 	"github.com/framebus/framebus/services/internal/staleness"
 )
 
@@ -34,6 +35,7 @@ type feed struct {
 	stream  *stream
 	rung    frame.Rung
 	sub     *bus.Sub
+	stage   stage.Label
 	account *ledger.Stream
 	in      *mailbox.Queue[arrival]
 	cancel  context.CancelFunc
@@ -61,6 +63,7 @@ type arrival struct {
 func openFeed(h *Hub, s *stream, r frame.Rung) (*feed, error) {
 	f := &feed{h: h, stream: s, rung: r, in: mailbox.NewQueue[arrival](feedBound), arrived: make(chan struct{})}
 	f.account = h.ledger.Stream(s.name, time.Now())
+	f.stage = stage.New(h.d.Profiling, stage.FanOut, r.String())
 	sub, err := h.d.Bus.Data.Subscribe(subject.JPEG(s.name, r), f.receive)
 	if err != nil {
 		return nil, fmt.Errorf("stream %q: %w", s.name, err)
@@ -120,6 +123,7 @@ func (f *feed) run(ctx context.Context) {
 
 // take checks a picture and offers it to all who watch.
 func (f *feed) take(a arrival) {
+	f.stage.Enter()
 	head := a.head
 	if !isJPEG(&head, a.jpeg) {
 		f.drop(&a, malformed)

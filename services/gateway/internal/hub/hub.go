@@ -20,6 +20,7 @@ import (
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/presence"
+	"github.com/framebus/framebus/services/internal/stage"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -46,6 +47,8 @@ type Deps struct {
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer // nil: spans go nowhere
+	// Profiling says that labels for profiles are worth setting.
+	Profiling bool
 }
 
 // Hub is safe for concurrent use.
@@ -54,6 +57,7 @@ type Hub struct {
 	start      time.Time
 	numbers    picture.Counter
 	meters     *meters
+	deliver    stage.Label
 	poke       chan struct{} // a token while demand may have changed
 	ledger     *ledger.Ledger
 	told       *ledger.Told
@@ -82,6 +86,7 @@ func New(d Deps) *Hub {
 		d: d, start: time.Now(), meters: newMeters(d.Meter), poke: make(chan struct{}, 1),
 		streams: map[string]*stream{}, viewers: map[*viewer.Viewer]*watcher{}, lowest: map[string]int{},
 	}
+	h.deliver = stage.New(d.Profiling, stage.Deliver, "")
 	h.ledger, h.told = ledger.New(h.start, h.lost), ledger.NewTold()
 	return h
 }

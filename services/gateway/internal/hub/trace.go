@@ -18,7 +18,8 @@ func (f *feed) process(a *arrival) trace.Span {
 	m := span.Message{
 		Subject: subject.JPEG(f.stream.name, f.rung), Traceparent: a.parent, Bytes: frame.HeaderLen + len(a.jpeg),
 	}
-	s := span.Process(f.h.d.Tracer, m, f.h.start.Add(a.at.Sub(f.h.start)), span.Picture(f.stream.name, &a.head)...)
+	tracer := f.stage.Tracer(f.h.d.Tracer)
+	s := span.Process(tracer, m, f.h.start.Add(a.at.Sub(f.h.start)), span.Picture(f.stream.name, &a.head)...)
 	if !s.IsRecording() {
 		return nil
 	}
@@ -32,7 +33,7 @@ func (f *feed) offerTraced(p *picture.Picture, a *arrival) {
 		f.offer(p)
 		return
 	}
-	p.Trace = picture.NewTrace(f.h.d.Tracer, s.SpanContext(), deliveries)
+	p.Trace = picture.NewTrace(f.h.deliver.Tracer(f.h.d.Tracer), s.SpanContext(), deliveries)
 	f.offer(p)
 	span.End(s, f.h.Now())
 }

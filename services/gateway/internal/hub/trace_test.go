@@ -15,7 +15,8 @@ import (
 func TestASupersededPicturesTraceSaysSo(t *testing.T) {
 	rec, tracer := spantest.New(t)
 	h := New(Deps{Tracer: tracer})
-	f := &feed{h: h, stream: &stream{name: "cam0"}, in: mailbox.NewQueue[arrival](feedBound)}
+	f := &feed{h: h, stream: &stream{name: "cam0", meters: h.meters.stream("cam0")}}
+	f.in = mailbox.NewQueue[arrival](feedBound)
 	f.account = h.ledger.Stream("cam0", time.Now())
 	head := frame.NewHeader()
 	head.Format, head.Width, head.Height, head.Epoch, head.Flags = frame.JPEG, 64, 48, 1, frame.FlagSampled
