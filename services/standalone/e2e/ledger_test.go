@@ -76,9 +76,9 @@ func TestTheLedgerBalancesToTheFrameThroughChaos(t *testing.T) {
 		capture: []string{"--instance", "cap-1"},
 	})
 	second := s.startEncoder("enc-2", "--workers", "1")
-	s.startEncoder("enc-3", "--workers", "1")
+	third := s.startEncoder("enc-3", "--workers", "1")
 	other := freeAddr(t)
-	s.startGateway(other, "--instance", "gw-2")
+	far := s.startGateway(other, "--instance", "gw-2")
 	waitReady(t, other)
 	waitStream(t, other, "cam0")
 
@@ -94,6 +94,12 @@ func TestTheLedgerBalancesToTheFrameThroughChaos(t *testing.T) {
 	comeAndGo()
 	second.signal(syscall.SIGKILL)
 	comeAndGo()
+	for _, p := range []*process{third, far} { // frozen for a while: late Done, stale pictures
+		p.signal(syscall.SIGSTOP)
+		<-time.After(2 * away)
+		p.signal(syscall.SIGCONT)
+		lone.waitFrames(10)
+	}
 	_, epochs := ledgerOf(t, s.addr)
 	require.NotEmpty(t, epochs, "it is there while the stream goes on")
 	require.Equal(t, "open", epochs[0].State)
