@@ -106,7 +106,7 @@ func TestASampledFrameIsOneTrace(t *testing.T) {
 		for _, s := range spans {
 			ends[s.Attributes["framebus.ended_by"].AsString()]++
 		}
-		return len(spans) == 13 && ends["painted"] == 1 && ends["pong"] == 2 && ends["written"] == 1
+		return len(spans) == 13 && ends["painted"] == 1 && ends["pong"] == 2 && ends["host"]+ends["written"] == 1
 	}
 	require.Eventually(t, func() bool {
 		return slices.ContainsFunc(rec.Spans("capture frame"), func(s spantest.Span) bool { return complete(s.Trace) })

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/span"
@@ -30,4 +32,23 @@ func TestASupersededPicturesTraceSaysSo(t *testing.T) {
 	require.Len(t, spans, 1)
 	require.EqualValues(t, 1, spans[0].Attributes[span.Sequence].AsInt64())
 	require.Equal(t, "superseded", spans[0].Attributes[span.Reason].AsString())
+}
+
+func TestAViewerMayAskForOneTraceASecond(t *testing.T) {
+	h := New(Deps{})
+	v, other := &viewer.Viewer{}, &viewer.Viewer{}
+	s := h.add("cam0")
+	h.viewers[v], h.viewers[other] = &watcher{main: "cam0"}, &watcher{main: "cam0"}
+	asks := func(v *viewer.Viewer) bool {
+		s.traceNext = false
+		h.TraceNext(v, &pb.TraceNext{})
+		return s.traceNext
+	}
+	require.True(t, asks(v))
+	h.viewers[v].traced = time.Now().Add(time.Hour) // not a second ago, however slow this machine is
+	require.False(t, asks(v))
+	require.True(t, asks(other))
+	h.viewers[v].traced = time.Now().Add(-traceEvery)
+	require.True(t, asks(v))
+	require.False(t, asks(&viewer.Viewer{}), "one that is not attached")
 }

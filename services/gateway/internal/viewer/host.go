@@ -82,7 +82,7 @@ func (v *Viewer) askHost(now time.Duration) (again time.Duration) {
 		v.host.idleAt = 0
 	}
 	if v.credit.Reached(acked, at, now) {
-		v.traces.acknowledged(v.credit.acked.at, now)
+		v.traces.acknowledged(byHost, v.credit.acked.at, now)
 		v.link.Pong(now, v.host.base.Base(t.minRTT))
 		v.measured(max(at, v.credit.acked.at))
 	}

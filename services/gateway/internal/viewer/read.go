@@ -115,7 +115,7 @@ func (v *Viewer) ponged(payload string) error {
 	case v.credit.Pong(number, now):
 		v.by, v.credit.every = ackPong, false
 		v.record.acked(number, now)
-		v.traces.acknowledged(v.credit.acked.at, now)
+		v.traces.acknowledged(byPong, v.credit.acked.at, now)
 		v.measured(now)
 		v.boundUnsent()
 	case v.by != ackPong && v.credit.deaf && number <= v.numbered: // late, but it answers

@@ -23,7 +23,8 @@ const (
 const (
 	byPainted = "painted"
 	byPong    = "pong"
-	byWritten = "written" // on a plain connection, which knows no pong
+	byHost    = "host"    // the client's, where no pongs come: its kernel has it
+	byWritten = "written" // where nothing acknowledges
 	bySkip    = "skip"
 	byClose   = "close"
 	byTimeout = "timeout"
@@ -62,15 +63,15 @@ type traced struct {
 
 func (t *traces) at(d time.Duration) time.Time { return t.begun.Add(d) }
 
-// offered begins the delivery of a sampled picture.
-func (t *traces) offered(p *picture.Picture, l *lane, f picture.Format, now time.Duration) {
+// offered begins the delivery of a sampled picture; acked tells whether anything will acknowledge it.
+func (t *traces) offered(p *picture.Picture, l *lane, f picture.Format, acked bool, now time.Duration) {
 	if len(t.open) == maxOpen || t.find(p) != nil || !p.Trace.Take() {
 		return
 	}
 	s := span.Child(p.Trace.Tracer, p.Trace.Parent, span.Deliver, t.at(now), trace.SpanKindInternal,
 		append(span.Picture(l.tuning.Stream, &p.Header),
 			span.Viewer.String(t.viewer), span.Format.String(f.String()))...)
-	t.open = append(t.open, &delivery{p: p, lane: l, span: s, began: now, plain: !f.WebSocket()})
+	t.open = append(t.open, &delivery{p: p, lane: l, span: s, began: now, plain: !acked})
 }
 
 // find is a picture's delivery while it waits.
@@ -119,15 +120,15 @@ func (t *traces) wrote() {
 	}
 }
 
-// acknowledged is told that the client has read all that was sent until then.
-func (t *traces) acknowledged(sent, now time.Duration) {
+// acknowledged is told that the client, or its host, has read all that was sent until then.
+func (t *traces) acknowledged(by string, sent, now time.Duration) {
 	for _, d := range slices.Clone(t.open) {
 		if d.sent == 0 || d.sent > sent || t.over(d, now) {
 			continue
 		}
 		t.happened(d, span.Acknowledged, now)
 		if !d.lane.traced.painting {
-			t.end(d, byPong, now)
+			t.end(d, by, now)
 		}
 	}
 }

@@ -259,7 +259,7 @@ func (v *Viewer) Offer(p *picture.Picture) bool {
 	}
 	now := v.now()
 	if p.Trace != nil {
-		v.traces.offered(p, l, v.format, now)
+		v.traces.offered(p, l, v.format, v.bounded(), now)
 	}
 	v.credit.Offered(l.offer(p, now))
 	if v.closing {
