@@ -22,7 +22,7 @@ import (
 )
 
 // browse opens a page in a headless Chromium of its own; false where there is none, which fails under CI.
-func browse(t *testing.T, url string) (context.Context, bool) {
+func browse(t *testing.T, url string, more ...chromedp.ExecAllocatorOption) (context.Context, bool) {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -41,6 +41,7 @@ func browse(t *testing.T, url string) (context.Context, bool) {
 	if os.Geteuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox)
 	}
+	opts = append(opts, more...)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(func() {

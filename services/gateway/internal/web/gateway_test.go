@@ -50,6 +50,8 @@ type stand struct {
 	newest  uint64                  // that is sent, or about to be
 	looked  map[string]int          // traces asked for at /api/v1/traces, by id
 	ledger  string                  // what /api/v1/ledger tells; empty: refuses
+
+	desk desk
 }
 
 // wish is the rung that one connection chose.
@@ -117,6 +119,7 @@ func (s *stand) start(t *testing.T) {
 	})
 	mux.HandleFunc("/api/v1/traces/{id}", s.serveTrace)
 	mux.HandleFunc("/api/v1/ledger", s.serveLedger)
+	mux.HandleFunc("/publish", func(w http.ResponseWriter, r *http.Request) { s.servePublish(ctx, w, r) })
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	s.conns.Go(func() { _ = s.server.Serve(ln) })
 }

@@ -24,7 +24,7 @@ import (
 const patience = 60 * time.Second
 
 // browser starts a headless Chromium for the test, and reports false where there is none.
-func browser(t *testing.T) (context.Context, bool) {
+func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) (context.Context, bool) {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
@@ -44,6 +44,7 @@ func browser(t *testing.T) (context.Context, bool) {
 	if os.Geteuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox)
 	}
+	opts = append(opts, more...)
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	require.NoError(t, chromedp.Run(ctx))

@@ -39,6 +39,7 @@ func TestFilesHaveTheirTypes(t *testing.T) {
 		"/style.css":       "text/css; charset=utf-8",
 		"/main.js":         "text/javascript; charset=utf-8",
 		"/paint-worker.js": "text/javascript; charset=utf-8",
+		"/publish.html":    "text/html; charset=utf-8",
 		"/favicon.svg":     "image/svg+xml",
 		"/app.webmanifest": "application/manifest+json",
 	} {
@@ -93,7 +94,9 @@ func TestThePolicyNamesTheHostAndNothingElse(t *testing.T) {
 
 // The page must be whole without any other host: an air-gapped wall shows it too.
 func TestNothingComesFromElsewhere(t *testing.T) {
-	for _, path := range []string{"/", "/style.css", "/main.js", "/overlay.js", "/app.webmanifest"} {
+	for _, path := range []string{
+		"/", "/style.css", "/main.js", "/overlay.js", "/app.webmanifest", "/publish.html", "/publish.js", "/pages.css",
+	} {
 		text := strings.ReplaceAll(body(t, get(t, http.MethodGet, path, nil)), "http://www.w3.org/", "")
 		require.NotContains(t, text, "http://", path)
 		require.NotContains(t, text, "https://", path)

@@ -2,6 +2,7 @@
 // and keeps none.
 
 import { ClockSync, nowMs, nowUs } from './clock.js';
+import { closeWords, refusal, sentence } from './refusal.js';
 
 const PROTOCOL = 'framebus.v1';
 const FIRST_WAIT_MS = 200;
@@ -151,7 +152,7 @@ export class Connection {
       why ||= closeWords(event);
     } else {
       // The wait runs while the reason is fetched: it must not delay the next attempt.
-      refusal(this.#url()).then((answer) => this.#refused(answer, untilMs));
+      refusal(this.#url()).then(({ words }) => this.#refused(words, untilMs));
       why ||= 'The gateway cannot be reached';
     }
     const untilMs = nowMs() + wait;
@@ -196,35 +197,5 @@ export class Connection {
   woke() {
     this.#heardMs = nowMs();
     this.now();
-  }
-}
-
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
-
-function closeWords(event) {
-  if (event.reason) return sentence(event.reason);
-  if (event.code === 1001) return 'The gateway is going away';
-  if (event.code === 1008) return 'The gateway closed the connection by policy';
-  if (event.code === 1013) return 'The gateway is busy';
-  return 'The connection was lost';
-}
-
-// refusal asks the same path over HTTP, because a page cannot see why a handshake failed. It resolves to the gateway's
-// own words, or ''.
-async function refusal(url) {
-  try {
-    const answer = await fetch(url, { cache: 'no-store', headers: { accept: 'application/json' } });
-    if (answer.ok || answer.status === 426) return '';
-    const text = await answer.text();
-    try {
-      const { error, message, reason, hint } = JSON.parse(text);
-      const words = [error || message || reason, hint].filter((s) => typeof s === 'string' && s);
-      if (words.length) return sentence(words.join('. '));
-    } catch {
-      // Not JSON: a proxy in between speaks.
-    }
-    return `The gateway refused: ${answer.status} ${answer.statusText}`;
-  } catch {
-    return ''; // nobody is there
   }
 }

@@ -1,9 +1,11 @@
 // The list of streams: what the gateway has, and which one this page shows. The choice stands in the URL, so that a
 // bookmark or a wall's start page keeps it.
 
+import { element } from './dom.js';
 import { Menu } from './menu.js';
 
 const EVERY_MS = 5000;
+const PAGES = [['publish.html', 'Publish a camera or screen']];
 
 export function chosenStream() {
   return new URLSearchParams(location.search).get('stream') ?? '';
@@ -97,9 +99,20 @@ export class Streams {
       item.textContent = 'No streams are known yet.';
       items.push(item);
     }
-    this.#items.replaceChildren(...items);
+    this.#items.replaceChildren(...items, ...pages());
     if (focused) this.#items.querySelector(`[data-stream="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
+}
+
+// pages are the gateway's other pages.
+function pages() {
+  return PAGES.map(([href, text]) => {
+    const link = element('a', '', text);
+    link.href = href;
+    const item = element('li', 'elsewhere');
+    item.append(link);
+    return item;
+  });
 }
 
 function entry(s) {

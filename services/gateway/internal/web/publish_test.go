@@ -1,0 +1,208 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/jpeg"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// desk is what the stand knows of pages that publish.
+type desk struct {
+	mu      sync.Mutex
+	token   string // that must be shown
+	taken   string // a stream that is there already
+	jpegs   [][]byte
+	streams []string // one a connection
+	conn    *websocket.Conn
+}
+
+// newest is the last picture that came, and how many did.
+func (d *desk) newest(t *testing.T) (picture image.Image, n int) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.jpegs) == 0 {
+		return nil, 0
+	}
+	picture, err := jpeg.Decode(bytes.NewReader(d.jpegs[len(d.jpegs)-1]))
+	require.NoError(t, err)
+	return picture, len(d.jpegs)
+}
+
+// differ tells whether some of the pictures are of another moment.
+func (d *desk) differ() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.jpegs) > 1 && !bytes.Equal(d.jpegs[0], d.jpegs[len(d.jpegs)-1])
+}
+
+func (d *desk) set(change func(d *desk)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
+func (s *stand) servePublish(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	stream, token := r.URL.Query().Get("stream"), r.URL.Query().Get("token")
+	if got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		token = got
+	}
+	refuse := func(status int, what string) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": what})
+	}
+	s.desk.mu.Lock()
+	wrong, taken := token != s.desk.token, stream == s.desk.taken
+	s.desk.mu.Unlock()
+	switch {
+	case wrong:
+		refuse(http.StatusUnauthorized, "publishing needs the right token")
+		return
+	case taken:
+		refuse(http.StatusConflict, "the stream is there already")
+		return
+	}
+	up := websocket.Upgrader{Subprotocols: []string{"framebus.v1"}}
+	c, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	s.desk.set(func(d *desk) { d.streams, d.conn = append(d.streams, stream), c })
+	done := make(chan struct{})
+	s.conns.Go(func() {
+		defer close(done)
+		for {
+			_, b, err := c.ReadMessage()
+			if err != nil {
+				return
+			}
+			s.desk.set(func(d *desk) { d.jpegs = append(d.jpegs, b) })
+		}
+	})
+	s.conns.Go(func() {
+		defer c.Close()
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for n := uint64(1); ; n++ {
+			b, err := protojson.Marshal(&pb.ServerMessage{Message: &pb.ServerMessage_Stats{Stats: &pb.Stats{
+				Stream: stream, Fps: 9.5, Mbps: 1.25, Sent: n, Skipped: map[string]uint64{"dimensions": 2},
+			}}})
+			if err != nil || c.WriteMessage(websocket.TextMessage, b) != nil {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// camera is a Chromium with a made-up one, which it gives without asking. cam.test is this host by a name that is no
+// secure context.
+func camera(t *testing.T) (context.Context, bool) {
+	t.Helper()
+	return browser(t, chromedp.Flag("use-fake-device-for-media-stream", true),
+		chromedp.Flag("use-fake-ui-for-media-stream", true),
+		chromedp.Flag("host-resolver-rules", "MAP cam.test 127.0.0.1"))
+}
+
+func TestPublishPage(t *testing.T) {
+	ctx, ok := camera(t)
+	if !ok {
+		return
+	}
+	t.Run("a camera is published", func(t *testing.T) { publishes(t, ctx) })
+	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { publishRefused(t, ctx) })
+	t.Run("without HTTPS it says what to do", func(t *testing.T) { insecure(t, ctx) })
+}
+
+func publishes(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	b := open(t, ctx, "http://"+s.addr+"/publish.html?stream=desk&size=320x240&fps=10", 1280, 800, false)
+	b.click("#camera")
+	b.eventually("document.querySelector('#video').videoWidth > 0", "the preview shows the camera")
+	_, n := s.desk.newest(t)
+	require.Zero(t, n, "nothing is sent before it is asked for")
+	b.click("#go")
+	require.Eventually(t, func() bool { _, n := s.desk.newest(t); return n > 5 && s.desk.differ() }, patience,
+		10*time.Millisecond, "pictures come and move")
+	picture, _ := s.desk.newest(t)
+	require.Equal(t, image.Pt(320, 240), picture.Bounds().Size())
+	b.eventually("document.querySelector('#fps').textContent === '9.5' && "+
+		"document.querySelector('#mbps').textContent === '1.25' && "+
+		"document.querySelector('#refusals').textContent === 'dimensions: 2'", "the gateway's figures are shown")
+	b.keep("publish")
+
+	// Another size while pictures go out.
+	b.eval(`(() => { const e = document.querySelector('#size'); e.value = '640x480';
+		e.dispatchEvent(new Event('change')); })()`, nil)
+	require.Eventually(t, func() bool { p, _ := s.desk.newest(t); return p.Bounds().Dx() == 640 }, patience,
+		10*time.Millisecond)
+
+	// A tab behind others goes on: who shows a screen looks at another window.
+	open(t, ctx, "about:blank", 800, 600, false)
+	b.eventually("document.hidden", "the tab is hidden")
+	_, before := s.desk.newest(t)
+	require.Eventually(t, func() bool { _, n := s.desk.newest(t); return n > before+5 }, patience, 10*time.Millisecond)
+	b.front()
+
+	s.desk.set(func(d *desk) { _ = d.conn.Close() })
+	b.eventually("framebus.stats().reconnects === 1 && framebus.stats().phase === 'open'", "it comes back")
+	b.click("#go")
+	b.eventually("framebus.stats().phase === 'off'", "and ends when asked to")
+	require.Equal(t, []string{"desk", "desk"}, s.desk.streams)
+	require.Empty(t, b.complaints())
+}
+
+func publishRefused(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	s.desk.set(func(d *desk) { d.token, d.taken = "open sesame", "door" })
+	b := open(t, ctx, "http://"+s.addr+"/publish.html?stream=door", 390, 844, true)
+	b.click("#camera")
+	b.eventually("!document.querySelector('#go').disabled", "the camera is open")
+	b.click("#go")
+	b.eventually("framebus.stats().said.includes('needs the right token')", "the reason is told")
+	b.keep("publish-phone")
+	b.eval("document.querySelector('#token').value = 'open sesame'", nil)
+	b.click("#go")
+	b.eventually("framebus.stats().said.includes('is there already')", "the next reason is told")
+	b.eval("document.querySelector('#stream').value = 'yard'", nil)
+	b.click("#go")
+	require.Eventually(t, func() bool { _, n := s.desk.newest(t); return n > 0 }, patience, 10*time.Millisecond)
+	var stored []string
+	b.eval("[sessionStorage.getItem('framebus.token'), JSON.stringify({ ...localStorage }), location.href]", &stored)
+	require.Equal(t, "open sesame", stored[0])
+	require.NotContains(t, stored[1]+stored[2], "sesame")
+	var wide bool
+	b.eval("document.body.scrollWidth > innerWidth", &wide)
+	require.False(t, wide, "nothing scrolls sideways")
+}
+
+func insecure(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	_, port, err := net.SplitHostPort(s.addr)
+	require.NoError(t, err)
+	b := open(t, ctx, "http://cam.test:"+port+"/publish.html", 390, 844, true)
+	b.eventually("framebus.stats().said.includes('FRAMEBUS_TLS_CERT') && "+
+		"framebus.stats().said.includes('https://cam.test')", "it says what is missing and where to go")
+	b.eventually("document.querySelector('#camera').disabled", "and offers nothing that cannot work")
+	b.keep("publish-insecure")
+}
