@@ -53,3 +53,14 @@ func TestTestsAndTargetsNamedInTheDocumentsExist(t *testing.T) {
 		}
 	}
 }
+
+var alert = regexp.MustCompile(`(?m)^ *- alert: (\w+)$`)
+
+func TestEveryAlertIsDocumented(t *testing.T) {
+	found := alert.FindAllStringSubmatch(read(t, filepath.Join(repository, "deploy", "prometheus", "alerts.yml")), -1)
+	require.NotEmpty(t, found)
+	doc := read(t, filepath.Join(repository, "docs", "operations.md"))
+	for _, m := range found {
+		require.Contains(t, doc, "`"+m[1]+"`")
+	}
+}
