@@ -141,7 +141,15 @@ func TestGrafanasFilesFitTogether(t *testing.T) {
 	path := deployed(t, "grafana/provisioning/dashboards/framebus.yaml")
 	require.NoError(t, yaml.Unmarshal([]byte(readFile(t, path)), &providers))
 	require.Len(t, providers.Providers, 1)
-	require.Equal(t, "/etc/grafana/dashboards", providers.Providers[0].Options.Path, "where they are mounted")
+	compose := readFile(t, repository+"/docker-compose.yml")
+	require.Contains(t, compose, "./deploy/grafana/dashboards:"+providers.Providers[0].Options.Path)
+	require.Contains(t, compose, "./deploy/grafana/provisioning:")
+	for _, s := range sources {
+		at, err := url.Parse(s.URL)
+		require.NoError(t, err)
+		require.Contains(t, compose, "\n  "+at.Hostname()+":\n", "%s is at %s, and no such service in docker-compose.yml",
+			s.Name, s.URL)
+	}
 }
 
 // panelsAt are all that the dashboards ask a source.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/services/client"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -110,10 +111,13 @@ func (o *observed) panelsAndRules(t *testing.T) {
 			require.Contains(t, p.values(m[1], m[2]), "cam0", "%s: variable %s", d.Title, v.Name)
 		}
 	}
-	for _, r := range p.rules() {
-		require.Equal(t, "ok", r.Health, "%s: %s", r.Name, r.LastError)
-		require.Equal(t, "inactive", r.State, "%s speaks though nothing is wrong", r.Name)
-	}
+	// The first viewer was there before its first picture: what waits to speak must think better of it.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		for _, r := range p.rules() {
+			assert.Equal(c, "ok", r.Health, "%s: %s", r.Name, r.LastError)
+			assert.Equal(c, "inactive", r.State, "%s speaks though nothing is wrong", r.Name)
+		}
+	}, patience, 500*time.Millisecond)
 	t.Logf("%d expressions of panels and rules return data, %d metrics", len(asked), len(metricsOf(texts...)))
 }
 
@@ -188,11 +192,22 @@ func (o *observed) exemplars(t *testing.T) (traces []string) {
 // cpuProfile is what Pyroscope calls the profiles of CPU time.
 const cpuProfile = "process_cpu:cpu:nanoseconds:cpu:nanoseconds"
 
+// Each panel has its flames; profiles tell stages apart and rungs, who it was, and what version.
 func (o *observed) profiles(t *testing.T) {
+	selectors := []string{
+		`{service_name="capture", stage="capture"}`, `{service_name="capture", stage="publish"}`,
+		`{service_name="encoder", stage="encode", rung="full"}`,
+		`{service_name="gateway", stage="fan-out", rung="full"}`, `{service_name="gateway", stage="deliver"}`,
+		`{service_name="encoder", service_instance_id=~".+", service_version=~".+"}`,
+	}
 	for _, of := range panelsAt(t, "pyroscope") {
 		require.Equal(t, cpuProfile, of.ProfileTypeID)
-		require.Eventually(t, func() bool { return o.ticks(t, of.ProfileTypeID+of.LabelSelector) > 0 },
-			patience, 500*time.Millisecond, "no CPU profile of %s", of.LabelSelector)
+		selectors = append(selectors, of.LabelSelector)
+	}
+	for _, selector := range selectors {
+		// They are sent every 15 s, and a stage may have had too little work to show in one.
+		require.Eventually(t, func() bool { return o.ticks(t, cpuProfile+selector) > 0 }, 2*patience,
+			500*time.Millisecond, "no CPU profile of %s", selector)
 	}
 }
 
