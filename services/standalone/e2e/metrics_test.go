@@ -111,6 +111,12 @@ func TestTheMetricsAreThoseDocumented(t *testing.T) {
 		}
 	}, patience, 200*time.Millisecond)
 
+	for _, path := range []string{"/metrics", "/debug/pprof/"} {
+		code, _ := get(t, "http://"+s.addr+path)
+		require.Equal(t, http.StatusNotFound, code, "%s is for the admin listener alone", path)
+		code, _ = get(t, "http://"+admin[2]+path)
+		require.Equal(t, http.StatusOK, code, path)
+	}
 	exemplar := regexp.MustCompile(`# \{[^}]*trace_id="[0-9a-f]{32}"`)
 	for _, of := range []struct{ admin, metric string }{
 		{admin[0], "framebus_origin_done_duration_seconds_bucket"}, {admin[2], "framebus_frame_age_seconds_bucket"},

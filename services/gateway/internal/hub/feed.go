@@ -148,7 +148,7 @@ func (f *feed) take(a arrival) {
 		f.offer(p)
 	}
 	f.fate(&head, taken)
-	f.stream.meters.aged(&head)
+	f.stream.meters.aged(p)
 	f.keep(p, a.at)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/framebus/framebus/proto/frame"
 	pb "github.com/framebus/framebus/proto/framebusv1"
+	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/telemetry"
@@ -56,7 +57,7 @@ func TestAPicturesAgeIsMeasuredAtEachHop(t *testing.T) {
 	h := frame.NewHeader()
 	h.CapturedUs = 1_000_000
 	h.HopUs = [frame.Hops]int32{1_000, 3_000, 8_000, 9_000, 10_000}
-	a.aged(&h)
+	a.aged(picture.New(h, 1, nil))
 	want := map[string]string{
 		"published": "0.001", "taken": "0.003", "encoded": "0.008", "received": "0.009", "handed": "0.01",
 	}
@@ -72,7 +73,7 @@ func TestAPicturesAgeIsMeasuredAtEachHop(t *testing.T) {
 	a.corrected(&c)
 	h.HopUs = [frame.Hops]int32{1_000, 3_000, 8_000, 100_009_000, 100_010_000}
 	h.Flags, h.TraceID = frame.FlagSampled, [16]byte{15: 7}
-	a.aged(&h)
+	a.aged(picture.New(h, 1, nil))
 	a.Acknowledged(viewer.Mark{CapturedUs: h.CapturedUs, TraceID: h.TraceID}, h.CapturedUs+100_020_000)
 	l := line(t, scrape(), "framebus_frame_age_seconds_sum", `hop="handed"`)
 	require.Equal(t, "0.02", strings.Fields(l)[1])

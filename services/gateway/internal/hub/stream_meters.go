@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/services/gateway/internal/picture"
 	"github.com/framebus/framebus/services/gateway/internal/viewer"
 	"github.com/framebus/framebus/services/internal/instrument"
 	"go.opentelemetry.io/otel/metric"
@@ -57,11 +58,12 @@ func newStreamMeters(m *meters, stream string) *streamMeters {
 func (s *streamMeters) picture(r frame.Rung, f fate) { s.pictures[r][f].Add(1) }
 
 // aged measures a picture's age at its hops.
-func (s *streamMeters) aged(h *frame.Header) {
+func (s *streamMeters) aged(p *picture.Picture) {
+	h, mark := &p.Header, viewer.MarkOf(p)
 	ahead := [frame.Hops]int64{}
 	ahead[frame.Taken], ahead[frame.Encoded] = s.encoderUs.Load(), s.encoderUs.Load()
 	ahead[frame.Received], ahead[frame.Handed] = s.gatewayUs.Load(), s.gatewayUs.Load()
-	span := sampled(h.TraceID, h.Flags&frame.FlagSampled != 0)
+	span := sampled(mark.TraceID, mark.SpanID)
 	for hop, us := range h.HopUs {
 		if us != frame.NotSet {
 			s.hops[hop].RecordIn(span, seconds(int64(us)-ahead[hop]))
@@ -71,7 +73,7 @@ func (s *streamMeters) aged(h *frame.Header) {
 
 // Acknowledged makes them a viewer.Account.
 func (s *streamMeters) Acknowledged(m viewer.Mark, atUs int64) {
-	span := sampled(m.TraceID, m.TraceID != [16]byte{})
+	span := sampled(m.TraceID, m.SpanID)
 	s.acknowledged.RecordIn(span, seconds(atUs-m.CapturedUs-s.gatewayUs.Load()))
 }
 
@@ -88,11 +90,11 @@ func (s *streamMeters) Skipped(why viewer.Reason) { s.skipped[why].Add(1) }
 func seconds(us int64) float64 { return float64(max(us, 0)) / float64(time.Second/time.Microsecond) }
 
 // sampled is a context that links a measurement to a frame's trace.
-func sampled(id trace.TraceID, is bool) trace.SpanContext {
-	if !is {
+func sampled(id trace.TraceID, span trace.SpanID) trace.SpanContext {
+	if !id.IsValid() {
 		return trace.SpanContext{}
 	}
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, TraceFlags: trace.FlagsSampled})
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: trace.FlagsSampled})
 }
 
 // corrected takes what is known of the clocks. A difference that could as well be none is taken for none.

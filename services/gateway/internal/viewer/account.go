@@ -19,13 +19,19 @@ type Account interface {
 // Mark is what is remembered of a picture on its way.
 type Mark struct {
 	CapturedUs int64
-	TraceID    [16]byte // zero unless it is sampled
+	// TraceID and SpanID are zero unless it is sampled.
+	TraceID [16]byte
+	SpanID  [8]byte // its processing in the gateway
 }
 
-func markOf(p *picture.Picture) Mark {
+// MarkOf is a picture's.
+func MarkOf(p *picture.Picture) Mark {
 	m := Mark{CapturedUs: p.Header.CapturedUs}
 	if p.Sampled() {
 		m.TraceID = p.Header.TraceID
+	}
+	if p.Trace != nil {
+		m.SpanID = p.Trace.Parent.SpanID()
 	}
 	return m
 }

@@ -187,7 +187,7 @@ func (v *Viewer) nextPicture(now time.Duration) []byte {
 		if v.bounded() || ws {
 			s := sent{
 				number: p.Number, at: now, bytes: len(b), end: v.handed + uint64(len(b)), pinged: ping || v.by != ackPong,
-				waited: waited, lane: l, mark: markOf(p),
+				waited: waited, lane: l, mark: MarkOf(p),
 			}
 			v.sentToHost(now)
 			if ping {
