@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/services/client"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/stretchr/testify/require"
@@ -164,6 +165,12 @@ var lostOnBus = regexp.MustCompile(`(?m)^framebus_gateway_lost_total\{[^}]*rung=
 
 func TestADeliberatelyLostFrameShowsOnItsHop(t *testing.T) {
 	t.Parallel()
+	steadily(t, func() string { return steal(t) })
+}
+
+// steal takes pictures and raw frames off the bus, and tells what the ledger gets wrong: nothing, unless the machine
+// was so busy that the owner ended without its last answer.
+func steal(t *testing.T) (wrong string) {
 	nats := startNATS(t, lossy)
 	b, err := bus.Open(bus.Config{URL: nats.url(), Name: "thief"}, bus.Deps{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
@@ -171,7 +178,11 @@ func TestADeliberatelyLostFrameShowsOnItsHop(t *testing.T) {
 	var pictures, frames atomic.Uint64
 	_, err = b.Data.Subscribe("lost.jpeg", func(bus.Msg) { pictures.Add(1) })
 	require.NoError(t, err)
-	_, err = b.Data.Subscribe("lost.raw.*", func(bus.Msg) { frames.Add(1) })
+	_, err = b.Data.Subscribe("lost.raw.*", func(m bus.Msg) {
+		if len(m.Data) > frame.HeaderLen { // a probe is no frame
+			frames.Add(1)
+		}
+	})
 	require.NoError(t, err)
 	s := start(t, options{natsURL: nats.url()})
 	w := watchers(t, 1, client.Config{URL: s.ws("stream=cam0&rung=full")})[0]
@@ -180,19 +191,23 @@ func TestADeliberatelyLostFrameShowsOnItsHop(t *testing.T) {
 	e := closedBook(t, s.addr, 1)
 	adds(t, e)
 	line := e.Gateways[0].Rungs[0].Bus
-	t.Logf("%d pictures stolen, %d lost; %d raw frames stolen, %d unanswered", pictures.Load(), line.Lost,
-		frames.Load(), e.Published.Unanswered)
-	require.Positive(t, e.Published.Unanswered, "raw frames were lost between origin and encoder")
-	require.Equal(t, frames.Load(), e.Published.Unanswered)
-	require.Zero(t, e.Published.Vouched, "no Done was lost")
-	require.Positive(t, line.Lost, "pictures were lost between encoder and gateway")
-	require.Equal(t, pictures.Load(), e.Encoded["full"]-line.Received)
-	require.Equal(t, pictures.Load()-line.Lost, e.Encoded["full"]-line.Encoded, "but for the subscription's first second")
-	require.Zero(t, line.Unbooked)
+	stolen, raw := pictures.Load(), frames.Load()
+	what := fmt.Sprintf("%d pictures stolen, %d lost; %d raw frames stolen, %d unanswered; %d encoded, %d received",
+		stolen, line.Lost, raw, e.Published.Unanswered, e.Encoded["full"], line.Received)
+	t.Log(what)
 	_, body := get(t, "http://"+s.addr+"/metrics")
 	m := lostOnBus.FindStringSubmatch(body)
 	require.NotNil(t, m, body)
 	n, err := strconv.ParseFloat(m[1], 64)
 	require.NoError(t, err)
 	require.EqualValues(t, line.Lost, n, "the metric tells the same")
+	w.stop()
+	s.gateway.stop()
+	s.encoder.stop()
+	// But for the subscription's first second: what is missing there is not held against the bus.
+	if raw == 0 || stolen == 0 || line.Lost == 0 || raw != e.Published.Unanswered || e.Published.Vouched > 0 ||
+		line.Unbooked > 0 || stolen != e.Encoded["full"]-line.Received || stolen-line.Lost != e.Encoded["full"]-line.Encoded {
+		return what
+	}
+	return ""
 }
