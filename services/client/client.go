@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -114,6 +115,8 @@ type Deps struct {
 	Frames chan<- *Frame
 	// OnNotice hears the gateway's notices, on the connection's goroutine: it must not block.
 	OnNotice func(*pb.Notice)
+	// Dial makes the TCP connection; nil: as any other of this process.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// OnState hears every change of the connection, on the connection's goroutine: it must not block.
 	OnState func(State)
 }
@@ -202,6 +205,9 @@ func New(cfg Config, deps Deps) (*Viewer, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
+	if deps.Dial == nil {
+		deps.Dial = (&net.Dialer{}).DialContext
+	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 64
 	}
@@ -212,7 +218,7 @@ func New(cfg Config, deps Deps) (*Viewer, error) {
 		cfg:    cfg,
 		deps:   deps,
 		log:    deps.Log.With("gateway", target.Host),
-		dialer: dialer{target: target, header: header, tls: cfg.TLS, write: 1024},
+		dialer: dialer{target: target, header: header, tls: cfg.TLS, connect: deps.Dial, write: 1024},
 		start:  time.Now(),
 		box:    newBox(cfg.Every, cfg.Queue),
 		spare:  &buffers{},

@@ -127,7 +127,8 @@ type dialer struct {
 	header   http.Header
 	tls      *tls.Config
 	protocol string // the subprotocol that the gateway must speak, or none
-	write    int    // bytes written at once: gorilla sends a longer message in as many fragments
+	connect  func(ctx context.Context, network, addr string) (net.Conn, error)
+	write    int // bytes written at once: gorilla sends a longer message in as many fragments
 }
 
 // dial makes one attempt. It ends with ctx, also while the peer accepts and says nothing.
@@ -140,7 +141,7 @@ func (d *dialer) dial(ctx context.Context) (*websocket.Conn, error) {
 		WriteBufferSize:  d.write,
 		// gorilla looks at its context only until the connection is made; the handshake must end with it as well.
 		NetDialContext: func(dctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(dctx, network, addr)
+			conn, err := d.connect(dctx, network, addr)
 			if err == nil {
 				stop = context.AfterFunc(ctx, func() { conn.Close() })
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -95,7 +96,10 @@ func NewPublisher(cfg PublisherConfig, deps PublisherDeps) (*Publisher, error) {
 	}
 	return &Publisher{
 		cfg: cfg, deps: deps, log: deps.Log.With("gateway", u.Host, "stream", cfg.Stream), wake: make(chan struct{}, 1),
-		dialer: dialer{target: u, header: header, tls: cfg.TLS, protocol: protocol, write: writeBuffer},
+		dialer: dialer{
+			target: u, header: header, tls: cfg.TLS, protocol: protocol, connect: (&net.Dialer{}).DialContext,
+			write: writeBuffer,
+		},
 	}, nil
 }
 

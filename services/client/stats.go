@@ -121,6 +121,7 @@ type stream struct {
 	away    bool      // there was no connection since last
 	paused  bool      // a gap is asked for
 	window  window
+	least   least // the reader's
 	frames  uint64
 	bytes   uint64
 	taken   uint64
@@ -149,6 +150,10 @@ func (v *Viewer) received(ctx context.Context, buf []byte) error {
 	f := &Frame{Header: h, JPEG: picture, ReceivedAt: at, buf: buf, home: v.spare}
 	if !v.book(f, len(buf), err) {
 		f.Release()
+		return nil
+	}
+	if !v.cfg.Every && v.cfg.Format == V1 && f.st.least.stale(&h, at) {
+		v.passedOver(f)
 		return nil
 	}
 	old, err := v.box.put(ctx, f)
@@ -224,6 +229,19 @@ func (v *Viewer) age(st *stream, f *Frame) (age, uncertainty time.Duration) {
 		uncertainty += time.Duration(c.UncertaintyUs) * time.Microsecond
 	}
 	return time.Duration(us) * time.Microsecond, uncertainty
+}
+
+// passedOver counts a frame that is too old to be shown. The gateway hears that the client is done with it.
+func (v *Viewer) passedOver(f *Frame) {
+	p := f.paint()
+	v.mu.Lock()
+	f.st.displ++
+	p.due, p.at = true, v.now()
+	p.taken, p.dropped = f.st.paint.taken, f.st.paint.dropped+1
+	f.st.paint = p
+	v.mu.Unlock()
+	f.Release()
+	v.poke()
 }
 
 // displaced counts a frame that nobody got.

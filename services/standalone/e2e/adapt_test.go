@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,50 +32,119 @@ func shownAs(w *watcher) (rung string, quality int) {
 
 func TestASlowViewerHurtsNobody(t *testing.T) {
 	s := start(t, options{})
+	link := startRelay(t, s.addr, 1, rtt)
 	fast := watchers(t, 9, v1(s.addr))
-	slow := watch(t, v1(startRelay(t, s.addr, 1, rtt).addr()))
-	slow.waitFrames(1)
-	<-time.After(settle)
 	steadily(t, func() string {
-		accs := during(append(fast, slow), 8*time.Second)
+		alone := during(fast, 6*time.Second)
+		slow := watch(t, v1(link.addr()))
+		defer slow.stop()
+		slow.waitFrames(1)
+		<-time.After(settle)
+		accs := during(append(fast[:9:9], slow), 8*time.Second)
+		worse := time.Duration(0)
 		for i, a := range accs[:9] {
+			worse = max(worse, a.p99-alone[i].p99)
 			if _, q := shownAs(fast[i]); a.fps < 29.5 || q != 80 {
 				return fmt.Sprintf("fast viewer %d: %.1f fps at quality %d", i, a.fps, q)
 			}
 		}
 		a := accs[9]
 		rung, q := shownAs(slow)
-		t.Logf("fast %.2f fps p99 %v; slow %.1f fps %s Q%d p50 %v p95 %v", accs[0].fps, accs[0].p99, a.fps, rung, q,
-			a.p50, a.p95)
-		if a.fps < 25 || a.p95 > rtt/2+150*time.Millisecond {
+		t.Logf("fast %.2f fps p99 %v, alone %v, at most %v worse; slow %.1f fps %s Q%d p50 %v p95 %v", accs[0].fps,
+			accs[0].p99, alone[0].p99, worse, a.fps, rung, q, a.p50, a.p95)
+		switch {
+		case worse > 5*time.Millisecond:
+			return fmt.Sprintf("the slow one costs the others %v of age", worse)
+		case a.fps < 25 || a.p95 > rtt/2+150*time.Millisecond:
 			return fmt.Sprintf("slow viewer: %.1f fps, age p95 %v", a.fps, a.p95)
 		}
 		return ""
 	})
 }
 
+// A client of ours, one that knows nothing but JPEGs and pongs, and a browser: each has its own link, all adapt alike.
 func TestALinkOfHalfTheRate(t *testing.T) {
 	s := start(t, options{})
-	for name, cfg := range map[string]client.Config{"framebus.v1": {}, "bare": {Format: client.Bare}} {
-		t.Run(name, func(t *testing.T) {
-			link := startRelay(t, s.addr, 2.5, rtt)
-			cfg.URL, cfg.Stream = "http://"+link.addr(), "cam0"
-			w := watch(t, cfg)
-			w.waitFrames(1)
-			<-time.After(settle)
-			steadily(t, func() string {
-				a := during([]*watcher{w}, 6*time.Second)[0]
-				t.Logf("%.1f fps %s", a.fps, seatOf(t, s.addr))
-				if cfg.Format == client.V1 { // a bare JPEG does not tell its time
-					t.Logf("age p50 %v p95 %v", a.p50, a.p95)
-				}
-				if a.fps < 25 || cfg.Format == client.V1 && a.p95 > rtt/2+120*time.Millisecond {
-					return fmt.Sprintf("%.1f fps, age p95 %v", a.fps, a.p95)
-				}
-				return ""
-			})
-		})
+	link := func() string { return startRelay(t, s.addr, 2.5, rtt).addr() }
+	ours, plain := watch(t, v1(link())), watch(t, client.Config{URL: "http://" + link(), Format: client.Bare})
+	page, browser := browse(t, "http://"+link()+"/?stream=cam0")
+	ours.waitFrames(1)
+	plain.waitFrames(1)
+	<-time.After(settle)
+	check := func(who string, fps float64, p95 time.Duration) string {
+		if fps < 25 || p95 > rtt/2+120*time.Millisecond {
+			return fmt.Sprintf("%s: %.1f fps, age p95 %v", who, fps, p95)
+		}
+		return ""
 	}
+	steadily(t, func() string {
+		from := time.Now()
+		var shown pageAccount
+		if browser {
+			shown = pageDuring(t, page, 6*time.Second)
+		} else {
+			<-time.After(6 * time.Second)
+		}
+		a, b := ours.between(from, time.Now()), plain.between(from, time.Now())
+		t.Logf("ours: %.1f fps age p50 %v p95 %v; plain: %.1f fps age p50 %v p95 %v (%d strips)", a.fps, a.p50, a.p95, b.fps,
+			b.p50, b.p95, b.strips)
+		wrong := cmp.Or(check("ours", a.fps, a.p95), check("plain", b.fps, b.p95))
+		if browser {
+			t.Logf("Chromium: %.1f fps age p50 %v p95 %v", shown.fps, shown.p50, shown.p95)
+			// What is read off the canvas has been there for up to a frame interval.
+			wrong = cmp.Or(wrong, check("Chromium", shown.fps, shown.p95-time.Second/30))
+		}
+		return wrong
+	})
+}
+
+// pageAccount is what a page showed, its ages read off the strip in its canvas.
+type pageAccount struct {
+	fps      float64
+	p50, p95 time.Duration
+}
+
+func pageDuring(t *testing.T, page context.Context, d time.Duration) pageAccount {
+	t.Helper()
+	painted := func() int { return eval[shownStats](t, page, "framebus.stats()").Totals.Painted }
+	before, from := painted(), time.Now()
+	var ages []time.Duration
+	for time.Since(from) < d {
+		if strip := eval[*shownStrip](t, page, "framebus.readStrip()"); strip != nil && strip.Us != nil {
+			ages = append(ages, time.Duration(strip.NowUs-*strip.Us)*time.Microsecond)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	fps := float64(painted()-before) / time.Since(from).Seconds()
+	slices.Sort(ages)
+	return pageAccount{fps, percentile(ages, 50), percentile(ages, 95)}
+}
+
+// What may not adapt gets fewer frames, not older ones. With pictures of 24 KB the link's ceiling is 13 a second.
+func TestWhatMayNotAdaptIsThinned(t *testing.T) {
+	s := start(t, options{encoder: []string{"--quality-min", "80"}})
+	cfg := v1(startRelay(t, s.addr, 2.5, rtt).addr())
+	cfg.Rung = "full"
+	w := watch(t, cfg)
+	w.waitFrames(1)
+	<-time.After(settle)
+	steadily(t, func() string {
+		from := time.Now()
+		a := during([]*watcher{w}, 6*time.Second)[0]
+		bytes := 0
+		for _, p := range w.pictures() {
+			if p.at.After(from) {
+				bytes += p.bytes + 94
+			}
+		}
+		ceiling := 2.5e6 / 8 / (float64(bytes) / float64(max(a.frames, 1)))
+		_, q := shownAs(w)
+		t.Logf("%.2f fps of %.2f at quality %d, age p50 %v p95 %v", a.fps, ceiling, q, a.p50, a.p95)
+		if a.fps < ceiling*11.8/13 || q != 80 || a.p95 > 150*time.Millisecond {
+			return fmt.Sprintf("%.1f fps of %.1f, quality %d, age p95 %v", a.fps, ceiling, q, a.p95)
+		}
+		return ""
+	})
 }
 
 func TestARateThatFallsAndRecovers(t *testing.T) {
@@ -101,7 +173,7 @@ func TestARateThatFallsAndRecovers(t *testing.T) {
 			return fmt.Sprintf("age p95 %v two seconds after the fall", low.p95)
 		case low.fps < 25:
 			return fmt.Sprintf("%.1f fps while low", low.fps)
-		case back == 0 || back > 8*time.Second:
+		case back == 0 || back > 5*time.Second:
 			return fmt.Sprintf("full size and quality 80 again after %v", back)
 		}
 		return ""
@@ -127,36 +199,6 @@ func TestTenRates(t *testing.T) {
 		}
 		return wrong
 	})
-}
-
-// A rung is encoded while somebody wants it, once; nothing is within 2.5 s of the last viewer.
-func TestOnlyWhatIsWantedIsEncoded(t *testing.T) {
-	admin := freeAddr(t)
-	s := start(t, options{encoder: []string{"--admin-listen", admin}})
-	encoded := func() float64 { return metric(t, admin, `framebus_encoder_frames_total{fate="encoded"`) }
-	half := v1(s.addr)
-	half.Rung = "half"
-	a, b := watch(t, v1(s.addr)), watch(t, half)
-	a.waitFrames(30)
-	b.waitFrames(30)
-	require.Equal(t, 640, a.pictures()[0].width)
-	require.Equal(t, 320, b.pictures()[0].width)
-	a.stop()
-	b.stop()
-	steadily(t, func() string {
-		<-time.After(2500 * time.Millisecond)
-		before := encoded()
-		<-time.After(time.Second)
-		if after := encoded(); after != before {
-			return fmt.Sprintf("%v frames were encoded for nobody", after-before)
-		}
-		return ""
-	})
-	from := time.Now()
-	c := watch(t, v1(s.addr))
-	c.waitFrames(1)
-	t.Logf("first picture %v after the first viewer", c.pictures()[0].at.Sub(from))
-	require.Less(t, c.pictures()[0].at.Sub(from), time.Second)
 }
 
 // metric is the sum of a service's samples whose line begins so.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"image"
 	"image/jpeg"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ type picture struct {
 	capturedUs      int64
 	stripUs         int64 // 0 where it was not read
 	bytes           int
+	rung, quality   int
 	width, height   int
 }
 
@@ -59,9 +61,15 @@ func watch(t *testing.T, cfg client.Config) *watcher {
 	t.Helper()
 	cfg.Every = true
 	cfg.Queue = 512
+	return watchBy(t, cfg, nil)
+}
+
+// watchBy is watch for a client that is set up already, and may connect in its own way.
+func watchBy(t *testing.T, cfg client.Config, dial func(context.Context, string, string) (net.Conn, error)) *watcher {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watcher{t: t, cancel: cancel, done: make(chan struct{})}
-	v, err := client.New(cfg, client.Deps{OnFrame: w.note})
+	v, err := client.New(cfg, client.Deps{OnFrame: w.note, Dial: dial})
 	require.NoError(t, err)
 	w.viewer = v
 	go func() {
@@ -96,22 +104,31 @@ func (w *watcher) stop() {
 func (w *watcher) note(f *client.Frame) {
 	p := picture{
 		epoch: f.Header.Epoch, sequence: f.Header.Sequence, at: f.ReceivedAt, capturedUs: f.Header.CapturedUs,
-		bytes: len(f.JPEG), width: int(f.Header.Width), height: int(f.Header.Height),
+		bytes: len(f.JPEG), rung: int(f.Header.Rung), quality: int(f.Header.Quality), width: int(f.Header.Width), height: int(f.Header.Height),
+	}
+	w.add(p, f.JPEG)
+	f.Release()
+}
+
+func (w *watcher) add(p picture, jpeg []byte) {
+	every := stripEvery
+	if p.capturedUs == 0 { // nothing else tells
+		every = 1
 	}
 	w.mu.Lock()
-	read := len(w.seen)%stripEvery == 0
+	read := len(w.seen)%every == 0
 	w.mu.Unlock()
 	if read {
+		us, ok := readStrip(jpeg)
 		// Test videos have numbers where the pattern has its clock.
-		if us, ok := readStrip(f.JPEG); ok && time.UnixMicro(us).Sub(time.UnixMicro(p.capturedUs)).Abs() < time.Second {
+		if ok && (p.capturedUs == 0 || time.UnixMicro(us).Sub(time.UnixMicro(p.capturedUs)).Abs() < time.Second) {
 			p.stripUs = us
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen = append(w.seen, p)
-	w.newest = append(w.newest[:0], f.JPEG...)
-	f.Release()
+	w.newest = append(w.newest[:0], jpeg...)
 }
 
 // readStrip decodes a picture and reads the latency strip off it.
@@ -232,7 +249,9 @@ func accountOf(in []picture) account {
 	acc := account{frames: len(in)}
 	ages := make([]time.Duration, 0, len(in))
 	for i, p := range in {
-		ages = append(ages, p.age())
+		if p.capturedUs != 0 || p.stripUs != 0 {
+			ages = append(ages, p.age())
+		}
 		if p.stripUs != 0 {
 			acc.strips++
 		}
