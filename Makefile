@@ -22,7 +22,7 @@ NOCGO := ./proto/... ./services/client/... ./services/gateway/... \
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/framebus/framebus/services/internal/service.Version=$(VERSION)
 
-.PHONY: help run setup build test e2e images images-offline e2e-compose sbom lint check-observability check-kubernetes generate check-generated bench bench-chain bench-telemetry simulate fuzz cover offwork cross clean
+.PHONY: help run setup build test e2e images images-offline e2e-compose sbom lint check-observability check-kubernetes generate check-generated bench bench-chain bench-telemetry bench-links simulate fuzz cover offwork cross clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,11 @@ bench-chain: build ## what the whole chain costs: fps, age, CPU and memory (docs
 bench-telemetry: build ## what telemetry costs: off, one frame a second, everything, side by side (docs/performance.md)
 	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin; \
 	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e,figures -count=1 -v -run FiguresOfTelemetry ./e2e
+
+bench-links: build ## adaptation on links of all round trips, and beside other servers (docs/adaptation.md)
+	@$(E) export FRAMEBUS_NATS_SERVER=$$(deploy/setup/tool.sh nats-server) FRAMEBUS_BIN=$(CURDIR)/bin; \
+	  cd services/standalone && go test -tags $$FRAMEBUS_TAGS,e2e,figures -count=1 -v -timeout 30m \
+	  -run 'FiguresOf(Links|TheComparison)' ./e2e
 
 simulate: ## the rules of adaptation over simulated networks: a table, and plots in docs/adaptation/
 	@$(E) go run ./services/internal/adapt/simulate/cmd/simulate docs/adaptation

@@ -109,7 +109,7 @@ func TestOneQualityWhoeverAsksAndWhoeverEncodes(t *testing.T) {
 	fast := watch(t, full(s.addr))
 	fast.waitFrames(60)
 	require.Equal(t, 80, fast.pictures()[fast.count()-1].quality, "alone on the one gateway")
-	slow := watch(t, full(startRelay(t, other, 4.5, rtt).addr()))
+	slow := watch(t, full(startRelay(t, other, 7.5, rtt).addr()))
 	slow.waitFrames(1)
 	<-time.After(settle)
 	steadily(t, func() string {
