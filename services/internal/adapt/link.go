@@ -15,10 +15,11 @@ const (
 	minCarry  = 200 * time.Microsecond
 	// MaxWindow bounds the pictures that may be on their way.
 	MaxWindow = 12
-	// early is how much sooner than it would be carried the next picture leaves, and the part of its time that it is at
-	// least: who sends is late now and then, and a slow line that idles loses what nobody can give back.
+	// early is how much sooner than it would be carried the next picture leaves: at least so much, and a part of its time
+	// up to the most. Who sends is late now and then, and a slow line that idles loses what nobody can give back.
 	early     = 2 * time.Millisecond
-	earlyPart = 8
+	earlyPart = 4
+	earlyMost = 15 * time.Millisecond
 	// overdue is how late the oldest on its way may be before nothing is sent after it.
 	overdue = 50 * time.Millisecond
 	// DrainEvery is how often a congested connection's flight is let run empty, to see its base delay.
@@ -70,7 +71,7 @@ func (l *Link) Sent(at time.Duration, bytes int) {
 	l.early = early
 	if took := l.serialise(at, bytes); took > 0 {
 		l.expected += took
-		l.early = max(early, took/earlyPart)
+		l.early = max(early, min(took/earlyPart, earlyMost))
 	}
 }
 

@@ -107,8 +107,9 @@ func TestALinkOfHalfTheRate(t *testing.T) {
 		wrong := cmp.Or(check("ours", a.fps, a.p95), check("plain", b.fps, b.p95))
 		if browser {
 			t.Logf("Chromium: %.1f fps age p50 %v p95 %v", shown.fps, shown.p50, shown.p95)
-			// What is read off the canvas has been there for up to a frame interval.
-			wrong = cmp.Or(wrong, check("Chromium", shown.fps, shown.p95-time.Second/30))
+			// What is read off the canvas has been there for up to a frame interval; and a browser without a graphics card
+			// paints late.
+			wrong = cmp.Or(wrong, check("Chromium", shown.fps, shown.p95-time.Second/30-50*time.Millisecond))
 		}
 		return wrong
 	})

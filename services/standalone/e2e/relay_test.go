@@ -31,8 +31,8 @@ const (
 	// The loopback sends up to 64 KB at once: with less room than that it falls into time-outs of its own.
 	relayBuffer = 128 << 10
 	relayDepth  = 4096 // pieces under way
-	// A sleep lasts longer than it should: what it overslept is caught up with, within this.
-	relayCatchUp = 5 * time.Millisecond
+	// A sleep lasts longer than it should: what it overslept while there was something to carry is caught up with.
+	relayCatchUp = 50 * time.Millisecond
 	relayGrain   = time.Millisecond
 )
 
@@ -99,10 +99,11 @@ func (r *relay) carry(from, to net.Conn, shaped bool) {
 		free := time.Now()
 		for {
 			b := make([]byte, relayPiece)
+			asked := time.Now()
 			n, err := from.Read(b)
 			if n > 0 {
 				now := time.Now()
-				if now.Sub(free) > relayCatchUp {
+				if idle := now.Sub(asked) > relayGrain; now.Sub(free) > relayCatchUp || idle && now.After(free) {
 					free = now
 				}
 				if shaped {

@@ -28,7 +28,7 @@ const (
 	endOfBlock = 0x00
 	zeroRun    = 0xF0
 	// lonely is how many zeros stand before a ±1 that ends a block and is dropped: it costs a byte and shows nothing.
-	lonely = 3
+	lonely = 2
 )
 
 // Pack appends the smaller picture to dst. One that it does not understand (progressive, more than one scan, restart

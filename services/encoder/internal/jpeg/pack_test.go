@@ -58,7 +58,7 @@ func TestAPackedPictureIsTheSamePictureInFewerBytes(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, [2]int{w, h}, [2]int{aw, ah})
 				lost := psnr(pix, before) - psnr(pix, after)
-				require.Less(t, lost, 1.0, "dB lost, %v at quality %d", size, quality)
+				require.Less(t, lost, 1.5, "dB lost, %v at quality %d", size, quality)
 				require.Equal(t, packed, p.Pack(nil, jpg), "it forgets what it packed before")
 			}
 		}
