@@ -16,6 +16,9 @@ import (
 // packBelow is the size of the pictures, bytes, that are worth the time to be packed: of larger ones little would go.
 const packBelow = 16 << 10
 
+// coarseBelow is the quality below which details may go for the sake of bytes.
+const coarseBelow = 50
+
 // worker encodes one frame after the other. Its codecs and buffers are its own.
 type worker struct {
 	e      *encoder
@@ -128,7 +131,8 @@ func (w *worker) encode(j *job, wanted wish) error {
 		out, err := w.enc.EncodeI420(w.out[:frame.HeaderLen], from, width, height, quality)
 		if err == nil && r == frame.Quarter && len(out) < packBelow {
 			general := out
-			out = w.packer.Pack(append(w.packed[:0], general[:frame.HeaderLen]...), general[frame.HeaderLen:])
+			out = w.packer.Pack(append(w.packed[:0], general[:frame.HeaderLen]...), general[frame.HeaderLen:],
+				quality < coarseBelow)
 			w.packed = general
 		}
 		w.e.meters.rung[r].Record(time.Since(begun).Seconds())

@@ -5,7 +5,6 @@ package e2e
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/services/client"
-	"github.com/stretchr/testify/require"
 )
 
 // rtt of the links that CI measures; docs/adaptation.md has the others.
@@ -232,26 +230,4 @@ func metric(t *testing.T, admin, prefix string) (sum float64) {
 		}
 	}
 	return sum
-}
-
-// seatOf is the gateway's word on its only viewer.
-func seatOf(t *testing.T, addr string) string {
-	t.Helper()
-	_, body := get(t, "http://"+addr+"/api/v1/viewers")
-	var out struct {
-		Viewers []struct {
-			Streams []struct {
-				Rung, Why string
-				Quality   int
-				Skipped   map[string]int
-			}
-		}
-	}
-	require.NoError(t, json.Unmarshal([]byte(body), &out))
-	for _, v := range out.Viewers {
-		for _, l := range v.Streams {
-			return fmt.Sprintf("%s Q%d (%s) skipped %v", l.Rung, l.Quality, l.Why, l.Skipped)
-		}
-	}
-	return "nobody"
 }

@@ -145,6 +145,6 @@ func TestOneQualityWhoeverAsksAndWhoeverEncodes(t *testing.T) {
 		return ""
 	})
 	slow.stop()
-	require.Eventually(t, func() bool { return fast.pictures()[fast.count()-1].quality == 80 }, patience, 50*time.Millisecond,
-		"the slow one has gone")
+	newest := func() int { return fast.pictures()[fast.count()-1].quality }
+	require.Eventually(t, func() bool { return newest() == 80 }, patience, 50*time.Millisecond, "the slow one has gone")
 }

@@ -20,11 +20,10 @@ import (
 // island is a network namespace behind a veth pair: a real link, with TCP's own retransmission and congestion control,
 // that can be shaped and cut. Its sockets are made by dial.
 type island struct {
-	t         *testing.T
-	name      string
-	here      string // the veth's name on this side
-	hereAddr  string // address of this side, that the island sees
-	islandNet int
+	t        *testing.T
+	name     string
+	here     string // the veth's name on this side
+	hereAddr string // address of this side, that the island sees
 }
 
 var islands atomic.Int32

@@ -104,7 +104,8 @@ func (w *watcher) stop() {
 func (w *watcher) note(f *client.Frame) {
 	p := picture{
 		epoch: f.Header.Epoch, sequence: f.Header.Sequence, at: f.ReceivedAt, capturedUs: f.Header.CapturedUs,
-		bytes: len(f.JPEG), rung: int(f.Header.Rung), quality: int(f.Header.Quality), width: int(f.Header.Width), height: int(f.Header.Height),
+		bytes: len(f.JPEG), rung: int(f.Header.Rung), quality: int(f.Header.Quality),
+		width: int(f.Header.Width), height: int(f.Header.Height),
 	}
 	w.add(p, f.JPEG)
 	f.Release()

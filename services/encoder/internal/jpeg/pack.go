@@ -6,9 +6,9 @@ import (
 )
 
 // Packer makes a small baseline JPEG smaller: Huffman tables of its own instead of the general ones, no JFIF segment,
-// and without the last coefficients of a block where they are the least there is and far from the others. It saves a
-// fifth of a picture of 3 KB, most of which is general tables, and would save little of a large one. It is for one
-// goroutine.
+// and, where that is asked for, without the last coefficients of a block that are the least there is and far from the
+// others. It saves a fifth of a picture of 3 KB, most of which is general tables, and would save little of a large one.
+// It is for one goroutine.
 type Packer struct {
 	symbols []symbol
 	block   []symbol // AC symbols of one block
@@ -16,6 +16,7 @@ type Packer struct {
 	counts  [4][256]int
 	out     [4]codes
 	quant   []byte // the quantisation tables' segments
+	coarse  bool
 }
 
 // symbol is a Huffman code's value and the bits behind it.
@@ -31,9 +32,10 @@ const (
 	lonely = 2
 )
 
-// Pack appends the smaller picture to dst. One that it does not understand (progressive, more than one scan, restart
-// intervals) is appended as it is.
-func (p *Packer) Pack(dst, jpg []byte) []byte {
+// Pack appends the smaller picture to dst; coarse lets details go. One that it does not understand (progressive, more
+// than one scan, restart intervals) is appended as it is.
+func (p *Packer) Pack(dst, jpg []byte, coarse bool) []byte {
+	p.coarse = coarse
 	s, ok := p.parse(jpg)
 	if !ok || !p.read(s) {
 		return append(dst, jpg...)
@@ -147,7 +149,7 @@ func (p *Packer) readBlock(in *bits, c part) bool {
 		p.block = append(p.block, symbol{c.ac, v, in.take(int(v & 15))})
 	}
 	full := k == 64
-	for n := len(p.block); n > 0; n-- {
+	for n := len(p.block); p.coarse && n > 0; n-- {
 		if last := p.block[n-1].value; last != zeroRun && (last&15 != 1 || last>>4 < lonely) {
 			break
 		}
