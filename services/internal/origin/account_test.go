@@ -191,3 +191,27 @@ func TestCorrectionsAreBounded(t *testing.T) {
 	require.Len(t, a.marks, maxMarks)
 	require.Len(t, b.GetEncoded(), frame.Rungs)
 }
+
+// TestWhatAGatewayReceivedIsBookedAsEncoded: an encoder is killed after it has published a picture, before its Done.
+func TestWhatAGatewayReceivedIsBookedAsEncoded(t *testing.T) {
+	h := build(t, 1, "enc-a")
+	watch(t, h.reader, asks("gw", full(0)))
+	h.coders[0].more(t, 3)
+	gateway := join(t, h.cfg, "gateway", "gw-1")
+	gateway.roster.SetFill(func(s *pb.Status) {
+		now := h.cam.StreamStatus()
+		w := &pb.WatchedEpoch{Stream: stream, Epoch: now.GetEpoch()}
+		for seq := now.GetBook().GetSettled() + 1; seq <= now.GetSequence() && len(w.GetUndone()) < 64; seq++ {
+			w.Undone = append(w.Undone, &pb.UndoneFrame{Sequence: seq, Rungs: []pb.Rung{pb.Rung_RUNG_FULL}})
+		}
+		s.Gateway = &pb.GatewayStatus{Ledger: []*pb.WatchedEpoch{w, {Stream: "another", Epoch: now.GetEpoch()}, {Stream: stream}}}
+	})
+	h.coders[0].frozen.Store(true)
+	h.cam.eventually(t, "vouched", func(s *pb.StreamStatus) bool {
+		balanced(t, s.GetBook())
+		gateway.roster.Changed()
+		return s.GetBook().GetVouched() > 0
+	})
+	b := h.cam.StreamStatus().GetBook()
+	require.GreaterOrEqual(t, b.GetEncoded()[0], b.GetVouched())
+}
