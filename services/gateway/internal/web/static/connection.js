@@ -21,7 +21,7 @@ export function backoff(n, random = Math.random()) {
 }
 
 export class Connection {
-  // Replaced by whoever listens. onstate gets { phase: 'connecting' | 'open' | 'waiting', ... }.
+  // Replaced by whoever listens. onstate gets { phase: 'connecting' | 'open' | 'waiting' | 'off', ... }.
   onstate = () => {};
   onpicture = () => {};
   onmessage = () => {};
@@ -55,6 +55,14 @@ export class Connection {
     this.#opened = false;
     this.#why = '';
     this.#dial();
+  }
+
+  // close leaves the gateway until open is called again.
+  close() {
+    clearTimeout(this.#retry);
+    this.#retry = 0;
+    this.#abandon();
+    this.onstate({ phase: 'off' });
   }
 
   // now tries at once where an attempt is being waited for.

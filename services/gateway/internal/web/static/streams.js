@@ -2,10 +2,14 @@
 // bookmark or a wall's start page keeps it.
 
 import { element } from './dom.js';
+import { list } from './list.js';
 import { Menu } from './menu.js';
 
 const EVERY_MS = 5000;
-const PAGES = [['publish.html', 'Publish a camera or screen']];
+const PAGES = [
+  ['wall.html', 'All streams on a wall'],
+  ['publish.html', 'Publish a camera or screen'],
+];
 
 export function chosenStream() {
   return new URLSearchParams(location.search).get('stream') ?? '';
@@ -59,19 +63,13 @@ export class Streams {
   }
 
   async refresh() {
-    try {
-      const answer = await fetch(new URL('api/v1/streams', document.baseURI), { cache: 'no-store' });
-      if (!answer.ok) return;
-      const body = await answer.json();
-      const list = (Array.isArray(body) ? body : (body.streams ?? [])).map(entry).filter((s) => s.name);
-      list.sort((a, b) => a.name.localeCompare(b.name));
-      if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
-      this.#list = list;
-      this.onlist(list);
-      this.#draw();
-    } catch {
-      // The connection says what is wrong; the list waits for its next turn.
-    }
+    const streams = (await list())?.map(entry);
+    if (!streams) return; // the list waits for its next turn
+    streams.sort((a, b) => a.name.localeCompare(b.name));
+    if (JSON.stringify(streams) === JSON.stringify(this.#list)) return;
+    this.#list = streams;
+    this.onlist(streams);
+    this.#draw();
   }
 
   #draw() {
@@ -115,15 +113,12 @@ function pages() {
   });
 }
 
-function entry(s) {
-  const name = s.name ?? s.stream ?? '';
-  const state = String(s.state ?? 'live').replace('STREAM_STATE_', '').toLowerCase();
+function entry({ name, state, cause, width, height, fps, viewers }) {
   const live = state === 'live';
-  const viewers = Array.isArray(s.viewers) ? s.viewers.length : s.viewers;
   const about = [];
-  if (!live) about.push(s.cause || state);
-  if (s.width && s.height) about.push(`${s.width}×${s.height}`);
-  if (live && s.fps) about.push(`${Math.round(s.fps)} fps`);
+  if (!live) about.push(cause || state);
+  if (width && height) about.push(`${width}×${height}`);
+  if (live && fps) about.push(`${Math.round(fps)} fps`);
   if (viewers) about.push(viewers === 1 ? '1 viewer' : `${viewers} viewers`);
   return { name, live, about: about.join(' · ') };
 }
