@@ -204,7 +204,8 @@ func TestWhatAGatewayReceivedIsBookedAsEncoded(t *testing.T) {
 		for seq := now.GetBook().GetSettled() + 1; seq <= now.GetSequence() && len(w.GetUndone()) < 64; seq++ {
 			w.Undone = append(w.Undone, &pb.UndoneFrame{Sequence: seq, Rungs: []pb.Rung{pb.Rung_RUNG_FULL}})
 		}
-		s.Gateway = &pb.GatewayStatus{Ledger: []*pb.WatchedEpoch{w, {Stream: "another", Epoch: now.GetEpoch()}, {Stream: stream}}}
+		others := []*pb.WatchedEpoch{{Stream: "another", Epoch: now.GetEpoch()}, {Stream: stream}}
+		s.Gateway = &pb.GatewayStatus{Ledger: append(others, w)}
 	})
 	h.coders[0].frozen.Store(true)
 	h.cam.eventually(t, "vouched", func(s *pb.StreamStatus) bool {
