@@ -157,9 +157,8 @@ func (s *Store) sweep(now time.Time, traces, spans int) {
 		s.spans -= len(k.spans)
 		n++
 	}
-	if n > 0 {
-		s.order = slices.Delete(s.order, 0, n) // also clears what it leaves behind
-	}
+	clear(s.order[:n])
+	s.order = s.order[n:] // grows into a new array now and then, with what is left
 }
 
 // collector is a Store as a provider's span processor: a span is kept the moment it ends, and nothing is copied.
