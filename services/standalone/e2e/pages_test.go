@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image/jpeg"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	cdptarget "github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/framebus/framebus/services/client"
 	"github.com/stretchr/testify/require"
@@ -113,4 +116,82 @@ func TestTheWall(t *testing.T) {
 	t.Logf("nine tiles take %.2f Mbit/s at 1280x800, %.2f at 520x420", large, small)
 	require.Less(t, small, large*0.7)
 	shoot(t, ctx, "wall-small.png")
+}
+
+// beside opens a page in a window of its own of the same Chromium: a tab would hide the one before.
+func beside(t *testing.T, ctx context.Context, url string) (next context.Context, shut func()) {
+	t.Helper()
+	var id cdptarget.ID
+	require.NoError(t, chromedp.Run(ctx, chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		id, err = cdptarget.CreateTarget(url).WithNewWindow(true).Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser))
+		return err
+	})))
+	next, shut = chromedp.NewContext(ctx, chromedp.WithTargetID(id))
+	t.Cleanup(shut)
+	require.NoError(t, chromedp.Run(next))
+	return next, shut
+}
+
+func TestACall(t *testing.T) {
+	s := start(t, options{})
+	url := "http://" + s.addr + "/call.html?room=tea"
+	first, ok := browse(t, url, madeUp...)
+	if !ok {
+		return
+	}
+	pages := []context.Context{first}
+	var shut func()
+	for range 2 {
+		var p context.Context
+		p, shut = beside(t, first, url)
+		pages = append(pages, p)
+	}
+	join := func(p context.Context) { // the page's program enables the button
+		require.NoError(t, chromedp.Run(p, chromedp.WaitEnabled("#join"), chromedp.Click("#join")))
+	}
+	for _, p := range pages {
+		join(p)
+	}
+	me := make([]string, len(pages))
+	for i, p := range pages {
+		me[i] = eval[string](t, p, "framebus.stats().me")
+	}
+	// sees tells whether a page shows moving pictures of two others, and whose.
+	const sees = `(async () => {
+		const names = framebus.stats().others.map((o) => o.name);
+		const prints = await Promise.all(names.map((name) => framebus.print(name)));
+		window.seen ??= new Map();
+		names.forEach((n, i) => prints[i] && window.seen.set(n, (window.seen.get(n) ?? new Set()).add(prints[i])));
+		return names.length === 2 && names.every((n) => window.seen.get(n)?.size > 2);
+	})()`
+	for i, p := range pages {
+		require.Eventually(t, func() bool { return eval[bool](t, p, sees) }, patience, 100*time.Millisecond,
+			"%s does not see the others: %s", me[i], eval[string](t, p, "JSON.stringify(framebus.stats())"))
+		require.NotContains(t, eval[[]string](t, p, "framebus.stats().others.map((o) => o.name)"), me[i])
+	}
+	require.Len(t, viewersNow(t, s.addr), 3, "one connection a page")
+	shoot(t, first, "call.png")
+
+	left := time.Now()
+	shut() // the page is closed, as a person closes a tab
+	for _, p := range pages[:2] {
+		require.Eventually(t, func() bool { return eval[int](t, p, "framebus.stats().others.length") == 1 }, patience,
+			20*time.Millisecond, "who left stays")
+	}
+	took := time.Since(left)
+	t.Logf("who left is gone after %v", took.Round(10*time.Millisecond))
+	require.Less(t, took, 3*time.Second)
+
+	// Four more make six; a seventh is told.
+	dir := folder(t, 10)
+	for i := range 4 {
+		name := fmt.Sprintf("call-tea-x%03d", i)
+		s.publish(dir, name)
+		waitStream(t, s.addr, name)
+	}
+	last, _ := beside(t, first, url)
+	join(last)
+	require.Eventually(t, func() bool {
+		return strings.Contains(eval[string](t, last, "document.querySelector('#lobby-said').textContent"), "is full")
+	}, patience, 100*time.Millisecond, "the seventh is not told")
 }

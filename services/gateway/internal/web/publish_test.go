@@ -131,6 +131,8 @@ func TestPublishPage(t *testing.T) {
 	}
 	t.Run("a camera is published", func(t *testing.T) { publishes(t, ctx) })
 	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { publishRefused(t, ctx) })
+	t.Run("a call publishes under a name of its room", func(t *testing.T) { calls(t, ctx) })
+	t.Run("who is in a room", func(t *testing.T) { rooms(t, ctx) })
 	t.Run("without HTTPS it says what to do", func(t *testing.T) { insecure(t, ctx) })
 }
 
@@ -205,4 +207,44 @@ func insecure(t *testing.T, ctx context.Context) {
 		"framebus.stats().said.includes('https://cam.test')", "it says what is missing and where to go")
 	b.eventually("document.querySelector('#camera').disabled", "and offers nothing that cannot work")
 	b.keep("publish-insecure")
+}
+
+func calls(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	b := open(t, ctx, "http://"+s.addr+"/call.html?room=tea", 390, 844, true)
+	b.eventually("document.querySelector('#room').value === 'tea'", "the room is the link's")
+	_, n := s.desk.newest(t)
+	require.Zero(t, n, "a link alone shows nobody's camera")
+	b.keep("call-lobby")
+	b.click("#join")
+	require.Eventually(t, func() bool { _, n := s.desk.newest(t); return n > 3 && s.desk.differ() }, patience,
+		patience/1000, "pictures come and move")
+	picture, _ := s.desk.newest(t)
+	require.Equal(t, image.Pt(320, 240), picture.Bounds().Size())
+	require.Regexp(t, "^call-tea-[a-z0-9]{4}$", s.desk.streams[0])
+	b.eventually("document.querySelector('#said').textContent.includes('Nobody else is here yet')", "it says who is there")
+	var wide bool
+	b.eval("document.body.scrollWidth > innerWidth", &wide)
+	require.False(t, wide, "nothing scrolls sideways")
+	b.keep("call-alone")
+	b.click("#leave")
+	b.eventually("framebus.stats().phase === 'off' && document.querySelector('#video').srcObject === null",
+		"who leaves is seen no more, and the camera is off")
+	require.Empty(t, b.complaints())
+}
+
+func rooms(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	b := open(t, ctx, "http://"+s.addr+"/call.html", 800, 600, false)
+	var got []string
+	b.eval(`import('/room.js').then(({ members }) => members([
+		{ name: 'call-tea-bbbb', state: 'live', epoch: '1000000000000002' },
+		{ name: 'call-tea-cccc', state: 'live', epoch: '1000000000000001' },
+		{ name: 'call-tea-aaaa', state: 'slate', epoch: '1000000000000002' },
+		{ name: 'call-tea-dddd', state: 'gone', epoch: '1' },
+		{ name: 'call-tea-two-eeee', state: 'live', epoch: '1' },
+		{ name: 'call-teas-ffff', state: 'live', epoch: '1' },
+		{ name: 'tea', state: 'live', epoch: '1' },
+	], 'tea'))`, &got)
+	require.Equal(t, []string{"call-tea-cccc", "call-tea-aaaa", "call-tea-bbbb"}, got)
 }

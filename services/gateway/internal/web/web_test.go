@@ -41,6 +41,7 @@ func TestFilesHaveTheirTypes(t *testing.T) {
 		"/paint-worker.js": "text/javascript; charset=utf-8",
 		"/publish.html":    "text/html; charset=utf-8",
 		"/wall.html":       "text/html; charset=utf-8",
+		"/call.html":       "text/html; charset=utf-8",
 		"/favicon.svg":     "image/svg+xml",
 		"/app.webmanifest": "application/manifest+json",
 	} {
@@ -97,7 +98,7 @@ func TestThePolicyNamesTheHostAndNothingElse(t *testing.T) {
 func TestNothingComesFromElsewhere(t *testing.T) {
 	for _, path := range []string{
 		"/", "/style.css", "/main.js", "/overlay.js", "/app.webmanifest", "/publish.html", "/publish.js", "/pages.css",
-		"/wall.html", "/wall.js", "/tiles.js", "/wall.css",
+		"/wall.html", "/wall.js", "/tiles.js", "/wall.css", "/call.html", "/call.js",
 	} {
 		text := strings.ReplaceAll(body(t, get(t, http.MethodGet, path, nil)), "http://www.w3.org/", "")
 		require.NotContains(t, text, "http://", path)

@@ -3,8 +3,8 @@
 import { barred, close, open } from './camera.js';
 import { Publisher } from './publisher.js';
 import { Shutter } from './shutter.js';
+import { recall, remember } from './token.js';
 
-const TOKEN_KEY = 'framebus.token';
 const LABELS = {
   connecting: 'Connecting…',
   open: 'Publishing. Whoever opens the viewer sees it.',
@@ -115,17 +115,6 @@ function draw() {
   number('refusals', refused.map(([why, n]) => `${why}: ${n}`).join(', '));
 }
 
-function stored(value) {
-  try {
-    if (value === undefined) return sessionStorage.getItem(TOKEN_KEY) ?? '';
-    if (value) sessionStorage.setItem(TOKEN_KEY, value);
-    else sessionStorage.removeItem(TOKEN_KEY);
-  } catch {
-    // Private windows may forbid it; the token then lasts as long as the page.
-  }
-  return value ?? '';
-}
-
 $('form').addEventListener('submit', (event) => {
   event.preventDefault();
   if (publisher.phase !== 'off' && publisher.phase !== 'refused') {
@@ -133,7 +122,7 @@ $('form').addEventListener('submit', (event) => {
     return;
   }
   const stream = $('stream').value;
-  stored($('token').value);
+  remember($('token').value);
   $('watch').href = `./?stream=${encodeURIComponent(stream)}`;
   told = { fps: 0, mbps: 0, sent: 0, skipped: {} };
   draw();
@@ -148,7 +137,7 @@ $('camera').addEventListener('click', () => void choose('camera'));
 $('screen-source').addEventListener('click', () => void choose('screen'));
 // A phone has no screen to give.
 $('screen-source').hidden = !navigator.mediaDevices?.getDisplayMedia && !barred();
-$('token').value = stored();
+$('token').value = recall();
 $('stream').value = query.get('stream') ?? `cam-${Math.random().toString(36).slice(2, 6)}`;
 if (query.has('size')) $('size').value = query.get('size');
 if (!$('size').value) $('size').value = '640x480';

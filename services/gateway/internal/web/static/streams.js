@@ -8,6 +8,7 @@ import { Menu } from './menu.js';
 const EVERY_MS = 5000;
 const PAGES = [
   ['wall.html', 'All streams on a wall'],
+  ['call.html', 'A call, face to face'],
   ['publish.html', 'Publish a camera or screen'],
 ];
 
