@@ -7,6 +7,7 @@ import { isTraced } from './shown.js';
 // The gateway closes a connection that sends it more than 50 messages a second for long.
 const RATE = 40;
 const BURST = 20;
+const PASSED_MS = 250;
 
 export class Reports {
   every = false; // a `notice` asked to be told of every frame
@@ -15,6 +16,7 @@ export class Reports {
   #told = { painted: 0, dropped: 0, epoch: 0, sequence: 0 };
   #left = BURST;
   #atMs = 0;
+  #passedMs = 0;
 
   constructor(connection, stats) {
     this.#connection = connection;
@@ -37,6 +39,16 @@ export class Reports {
     if (this.#left < 1) return;
     this.#left--;
     this.tell();
+  }
+
+  // passed is told of each frame that is too old to be painted: the gateway need not wait for it.
+  passed(frame) {
+    const now = nowMs();
+    if (!this.every && now - this.#passedMs < PASSED_MS) return;
+    this.#passedMs = now;
+    const { channel, epoch, sequence } = frame;
+    const painted = { channel, epoch: String(epoch), sequence: String(sequence), decoded: 0, dropped: 1 };
+    this.#connection.send({ painted });
   }
 
   // tell tells of the newest frame, once.

@@ -1,6 +1,7 @@
 // What the page counts and how it judges the connection. Rates are over the last two seconds, ages the median of the
 // last second.
 
+import { Delay } from './delay.js';
 import { timeline } from './hops.js';
 import { Shown } from './shown.js';
 
@@ -34,6 +35,7 @@ export class Stats {
   #numbers = 0;
   #base = { painted: 0, superseded: 0, failed: 0 };
   #last = null; // the newest frame received of this connection
+  #delay = new Delay();
   #since = 0;
   totals = { received: 0, painted: 0, skipped: 0, superseded: 0, failed: 0, late: 0, malformed: 0 };
   newest = null; // the newest frame painted, with its timeline
@@ -74,6 +76,7 @@ export class Stats {
       this.totals.late++;
       return 0;
     }
+    frame.stale = this.#delay.stale(frame, ms);
     frame.gap = last && last.epoch === frame.epoch ? frame.sequence - last.sequence - 1 : 0;
     this.totals.skipped += frame.gap;
     this.#last = frame;
