@@ -90,3 +90,27 @@ func TestWhatWentWrongIsToldAtTheEnd(t *testing.T) {
 	require.ErrorIs(t, k.Err(), errBroken)
 	k.Observe(func(metric.Observer) {})()
 }
+
+func BenchmarkRecord(b *testing.B) {
+	tel, err := telemetry.Setup(context.Background(), telemetry.Config{
+		Service: "x", LogLevel: "error", LogFormat: "text", LogTo: io.Discard,
+	})
+	require.NoError(b, err)
+	defer tel.Close()
+	k := instrument.New(tel.Meter)
+	count := k.Counter("framebus.test.frames", instrument.Frames, "").With("stream", "cam0", "fate", "encoded")
+	took := k.Durations("framebus.test.duration", "", .001, .002, .005, .01, .02, .05, .1, .2, .5, 1).
+		With("stream", "cam0", "hop", "received")
+	b.Run("counter", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			count.Add(1)
+		}
+	})
+	b.Run("histogram", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			took.Record(.0123)
+		}
+	})
+}
