@@ -32,6 +32,7 @@ func (t *Telemetry) profiles(cfg Config) error {
 	p, err := pyroscope.Start(pyroscope.Config{
 		ApplicationName:   name,
 		ServerAddress:     address,
+		UploadRate:        cfg.ProfileEvery,
 		BasicAuthUser:     os.Getenv("PYROSCOPE_BASIC_AUTH_USER"),
 		BasicAuthPassword: os.Getenv("PYROSCOPE_BASIC_AUTH_PASSWORD"),
 		Tags:              map[string]string{"service_instance_id": cfg.Instance, "service_version": cfg.Version},

@@ -45,6 +45,8 @@ type Config struct {
 	LogTo io.Writer
 	// Registry is where Prometheus finds the metrics of several services in one process; nil means one of its own.
 	Registry *Registry
+	// ProfileEvery is how often profiles are sent; 0 means every 15 s.
+	ProfileEvery time.Duration
 	// Traces keeps sampled traces where no exporter is asked for; nil means that they are not kept.
 	Traces *Store
 }
