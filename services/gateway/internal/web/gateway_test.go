@@ -54,6 +54,13 @@ type stand struct {
 	desk desk
 }
 
+// at is the newest picture's number.
+func (s *stand) at() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest
+}
+
 // wish is the rung that one connection chose.
 type wish struct {
 	mu   sync.Mutex

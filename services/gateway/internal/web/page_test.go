@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,8 +226,20 @@ func numbers(t *testing.T, ctx context.Context) {
 	s := newStand(t, 640, 480, 10)
 	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
 	b.eventually(judged, "the connection is judged")
-	b.eventually("Math.abs(framebus.stats().fps - 10) < 2", "the frame rate comes near the server's")
-	b.eventually("Math.abs(Number(document.querySelector('[data-field=fps]').textContent) - 10) < 2", "so it reads")
+	// A busy machine's stand sends fewer than it should: what counts is that the page tells of what was sent.
+	near := func(script string) func() bool {
+		return func() bool {
+			from, began := s.at(), time.Now()
+			<-time.After(2 * time.Second) // a rate is of a time
+			rate := float64(s.at()-from) / time.Since(began).Seconds()
+			var fps float64
+			b.eval(script, &fps)
+			return rate > 0 && math.Abs(fps-rate) < 2
+		}
+	}
+	require.Eventually(t, near("framebus.stats().fps"), patience, time.Millisecond, "the rate comes near the server's")
+	require.Eventually(t, near("Number(document.querySelector('[data-field=fps]').textContent)"), patience,
+		time.Millisecond, "so it reads")
 	var text string
 	b.eval("document.querySelector('[data-field=size]').textContent", &text)
 	require.Equal(t, "640×480", text)
