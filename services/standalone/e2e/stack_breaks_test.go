@@ -27,18 +27,18 @@ func wholeAgain(ws []*watcher, since time.Time) string {
 
 func encodersScale(t *testing.T, s *stack) {
 	ws := watchers(t, 3, client.Config{URL: s.ws("stream=cam0")})
-	steadily(t, func() string {
-		s.up("--scale", "encoder=3")
-		return s.allEncode(3)
-	})
+	s.up("--scale", "encoder=3")
+	steadily(t, func() string { return s.allEncode(3) })
 	steadily(t, func() string {
 		frozen := s.containers("encoder")[0]
 		docker(t, "pause", frozen)
-		defer docker(t, "unpause", frozen)
-		return wholeAgain(ws, time.Now())
+		wrong := wholeAgain(ws, time.Now())
+		docker(t, "unpause", frozen)
+		s.healthy(frozen)
+		return wrong
 	})
 	steadily(t, func() string {
-		s.up("--scale", "encoder=3")
+		s.up("--scale", "encoder=3") // the try before has killed one
 		killed := s.containers("encoder")[0]
 		docker(t, "kill", killed)
 		wrong := wholeAgain(ws, time.Now())

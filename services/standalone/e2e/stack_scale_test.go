@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +18,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clip is a folder with a video of 1280×720, clip.mp4, that any user may read.
+// clip is a folder with a video of 1280×960, clip.mp4, that any user may read.
 func clip(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	file := filepath.Join(dir, "clip.mp4")
-	sourcetest.WriteVideo(t, file, "mp4v", 30, 1280, 720, 150)
+	sourcetest.WriteVideo(t, file, "mp4v", 30, 1280, 960, 150)
 	for path := dir; path != os.TempDir() && len(path) > 1; path = filepath.Dir(path) {
 		require.NoError(t, os.Chmod(path, 0o755))
 	}
@@ -44,7 +47,7 @@ func TestComposeWithTwoOfEverything(t *testing.T) {
 func videoBesidePattern(t *testing.T, s *stack) {
 	pattern := watchers(t, 1, client.Config{URL: s.ws("stream=cam0")})
 	video := watchers(t, 1, client.Config{URL: s.ws("stream=clip")})
-	require.Eventually(t, func() bool { return showsSource(video[0].jpeg()) }, patience, 50*time.Millisecond,
+	require.Eventually(t, func() bool { return showsScaled(video[0].jpeg()) }, patience, 50*time.Millisecond,
 		"the video's pictures are not shown")
 	steadily(t, func() string {
 		for _, acc := range during(append(pattern, video...), 4*time.Second) {
@@ -59,6 +62,21 @@ func videoBesidePattern(t *testing.T, s *stack) {
 		require.Equal(t, [2]int{640, 480}, [2]int{p[len(p)-1].width, p[len(p)-1].height})
 	}
 	require.NotZero(t, pattern[0].between(time.Time{}, time.Now()).strips, "the pattern's clock was never read")
+}
+
+// showsScaled tells one of sourcetest's pictures, whose number was lost as it was scaled: they are the same at any size
+// but for that, and for ten levels of grey.
+func showsScaled(data []byte) bool {
+	const different = 15.0 // levels of grey
+	img, err := jpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		return false
+	}
+	y, ok := img.(*image.YCbCr)
+	if !ok || y.Bounds().Dx() != 640 || y.Bounds().Dy() != 480 || y.YStride != 640 {
+		return false
+	}
+	return sourcetest.LumaError(y.Y[:640*480], 5, 640, 480) < different
 }
 
 // connected is how many viewers a gateway has, asked at its own address.
@@ -77,9 +95,14 @@ func (s *stack) address(id, network string) string {
 }
 
 func gatewayIsReplaced(t *testing.T, s *stack) {
-	const viewers = 8
-	ws := watchers(t, viewers, client.Config{URL: s.ws("stream=cam0")})
+	const viewers, noticed = 8, 500 * time.Millisecond
 	steadily(t, func() string {
+		<-time.After(settled) // until the balancer has found a gateway that the try before started
+		// New ones each time: those that were sent to the other gateway stay there.
+		ws := watchers(t, viewers, client.Config{URL: s.ws("stream=cam0")})
+		for _, w := range ws {
+			defer w.stop()
+		}
 		gateways := s.containers("gateway")
 		require.Len(t, gateways, 2)
 		var share [2]int
@@ -103,8 +126,9 @@ func gatewayIsReplaced(t *testing.T, s *stack) {
 			gap := w.longestGap(from, time.Now())
 			acc := w.between(from, time.Now())
 			if w.viewer.Stats().Reconnects == before[i] {
-				if acc.lost > 3 || acc.fps < fullRate {
-					return fmt.Sprintf("a viewer of the other gateway noticed: %d lost, %.2f fps", acc.lost, acc.fps)
+				// A container that starts takes its part of a small machine: that may cost frames, no more.
+				if gap > noticed || acc.fps < fullRate-1 {
+					return fmt.Sprintf("a viewer of the other gateway noticed: %v without a picture, %.2f fps", gap, acc.fps)
 				}
 				continue
 			}
@@ -155,16 +179,21 @@ func captureTakesOver(t *testing.T, s *stack) {
 	stayConnected(t, ws)
 }
 
-// TestComposeWithEncodersOfHalfACore gives one, two and three encoders, of half a core each, more than they can do.
-func TestComposeWithEncodersOfHalfACore(t *testing.T) {
+// TestComposeWithEncodersThatAreFull gives one, two and three encoders, of three tenths of a core each, more than they
+// can do: on two cores that leaves enough for the others.
+func TestComposeWithEncodersThatAreFull(t *testing.T) {
 	limit := filepath.Join(t.TempDir(), "limit.yml")
-	require.NoError(t, os.WriteFile(limit, []byte("services: {encoder: {cpus: 0.5}}\n"), 0o600))
-	s := newStack(t, nil, "FRAMEBUS_WIDTH=1920", "FRAMEBUS_HEIGHT=1080", "FRAMEBUS_FPS=60",
+	require.NoError(t, os.WriteFile(limit, []byte("services: {encoder: {cpus: 0.3}}\n"), 0o600))
+	s := newStack(t, nil, "FRAMEBUS_WIDTH=1920", "FRAMEBUS_HEIGHT=1080", "FRAMEBUS_FPS=60", "FRAMEBUS_QUALITY=100",
+		"FRAMEBUS_QUALITY_MIN=100",
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=", "PYROSCOPE_SERVER_ADDRESS=")
 	s.files = append(s.files, "-f", limit)
 	s.up("gateway")
-	ws := watchers(t, 1, client.Config{URL: s.ws("stream=cam0&rung=quarter")})
-	ws[0].waitFrames(30)
+	// All three sizes of each frame, at a quality that is work.
+	var ws []*watcher
+	for _, rung := range []string{"full", "half", "quarter"} {
+		ws = append(ws, watchers(t, 1, client.Config{URL: s.ws("stream=cam0"), Rung: rung})...)
+	}
 	steadily(t, func() string {
 		var rates [4]float64
 		table := strings.Builder{}
@@ -175,7 +204,7 @@ func TestComposeWithEncodersOfHalfACore(t *testing.T) {
 			fmt.Fprintf(&table, "%d encoders: %.1f frames a second, efficiency %.0f %%\n", n, rates[n],
 				100*rates[n]/rates[1]/float64(n))
 		}
-		t.Logf("encoders of half a core each, 1920×1080:\n%s", table.String())
+		t.Logf("encoders of 0.3 cores each, 1920×1080:\n%s", table.String())
 		if efficiency := rates[2] / rates[1] / 2; efficiency < .85 {
 			return fmt.Sprintf("two encode %.1f a second, one %.1f: efficiency %.2f", rates[2], rates[1], efficiency)
 		}

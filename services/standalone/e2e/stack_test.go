@@ -122,6 +122,13 @@ func (s *stack) run(t *testing.T, name string, test func(*testing.T, *stack)) {
 	})
 }
 
+// healthy waits until a container says so again: one that was frozen missed being asked.
+func (s *stack) healthy(id string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.inspect(id).State.Health.Status == "healthy" }, patience,
+		100*time.Millisecond, "never healthy again")
+}
+
 // start starts a container that was stopped or killed.
 func (s *stack) start(id string) time.Time {
 	s.t.Helper()
