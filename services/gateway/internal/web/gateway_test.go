@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ type stand struct {
 	say    []*pb.ServerMessage
 	epoch  uint64
 	pause  bool
+	absent string     // a stream that is not in the list
 	rung   frame.Rung // of who leaves it to the gateway,
 	why    string     // because
 
@@ -71,7 +73,7 @@ type wish struct {
 func (w *wish) set(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if name == "" {
+	if name == "" || name == "off" { // of a stream among several
 		return
 	}
 	w.rung = nil
@@ -118,11 +120,15 @@ func (s *stand) start(t *testing.T) {
 	mux.Handle("/", web.Handler())
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) { s.serve(ctx, w, r) })
 	mux.HandleFunc("/api/v1/streams", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode([]map[string]any{
+		streams := []map[string]any{
 			{"name": "cam0", "state": "live", "width": s.w, "height": s.h, "fps": s.fps, "viewers": 1},
 			{"name": "door", "state": "live", "width": s.w, "height": s.h, "fps": s.fps},
 			{"name": "yard", "state": "slate", "cause": "the camera does not answer"},
-		})
+		}
+		s.mu.Lock()
+		streams = slices.DeleteFunc(streams, func(m map[string]any) bool { return m["name"] == s.absent })
+		s.mu.Unlock()
+		_ = json.NewEncoder(w).Encode(streams)
 	})
 	mux.HandleFunc("/api/v1/traces/{id}", s.serveTrace)
 	mux.HandleFunc("/api/v1/ledger", s.serveLedger)
@@ -148,6 +154,12 @@ func (s *stand) setPause(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pause = on
+}
+
+func (s *stand) setAbsent(stream string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.absent = stream
 }
 
 // setRung moves everybody who has not chosen.

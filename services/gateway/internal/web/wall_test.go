@@ -43,6 +43,16 @@ func wall(t *testing.T, ctx context.Context) {
 	require.False(t, wide, "nothing scrolls sideways")
 	b.keep("wall-phone")
 
+	s.setAbsent("door")
+	b.eventually("framebus.stats().length === 2 && !document.querySelector('[data-stream=door]')", "a tile goes")
+	require.Equal(t, 1, s.count(func(m *pb.ClientMessage) bool {
+		return m.GetSelect().GetStream() == "door" && m.GetSelect().GetRung() == "off"
+	}), "and its stream is left")
+	s.setAbsent("")
+	b.eventually("framebus.stats()[1]?.name === 'door' || framebus.stats()[2]?.name === 'door'", "and comes again")
+	b.eventually("[...document.querySelectorAll('.tile')].map((e) => e.dataset.stream).join() === 'cam0,door,yard'",
+		"where it was")
+
 	open(t, ctx, "about:blank", 800, 600, false)
 	require.Eventually(t, func() bool {
 		return s.count(func(m *pb.ClientMessage) bool { return m.GetSelect().GetHidden() }) == 3
