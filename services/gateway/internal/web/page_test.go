@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,9 +99,24 @@ func open(t *testing.T, browser context.Context, url string, w, h int64, mobile 
 	if mobile {
 		size = append(size, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
 	}
-	require.NoError(t, chromedp.Run(ctx, page.BringToFront(), chromedp.EmulateViewport(w, h, size...),
-		chromedp.Navigate(url)))
+	require.NoError(t, chromedp.Run(ctx, page.BringToFront(), chromedp.EmulateViewport(w, h, size...)))
+	for range 5 {
+		require.NoError(t, chromedp.Run(ctx, chromedp.Navigate(url)))
+		if !b.interrupted() {
+			break
+		}
+	}
 	return b
+}
+
+// interrupted tells whether Chromium gave up loading because this host's networks changed meanwhile, as they do when a
+// container starts, and forgets it: the page is not to blame.
+func (b *tab) interrupted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.errors)
+	b.errors = slices.DeleteFunc(b.errors, func(s string) bool { return strings.Contains(s, "ERR_NETWORK_CHANGED") })
+	return len(b.errors) < before
 }
 
 // front puts the tab over the others, which are hidden then.
