@@ -87,6 +87,28 @@ func (p *patient) captures(t *testing.T, sources string, args ...string) {
 		append([]string{"--nats-url", p.natsURL, "--admin-listen", admin, "--sources", sources}, args...)...)
 }
 
+// throttle lets a process run for a while and then not, in turns, as a limit of its CPU does; it ends when told to.
+func (p *process) throttle(runs, rests time.Duration) (end func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer p.signal(syscall.SIGCONT)
+		turns := []struct {
+			signal syscall.Signal
+			lasts  time.Duration
+		}{{syscall.SIGSTOP, rests}, {syscall.SIGCONT, runs}}
+		for i := 0; ; i = 1 - i {
+			p.signal(turns[i].signal)
+			select {
+			case <-stop:
+				return
+			case <-time.After(turns[i].lasts):
+			}
+		}
+	}()
+	return func() { close(stop); <-ended }
+}
+
 // Every frame is traced here: of those that are dropped the one a second would tell too rarely.
 func TestEachCause(t *testing.T) {
 	p := &patient{admin: []string{freeAddr(t), freeAddr(t), freeAddr(t)}, jaeger: startJaeger(t)}
@@ -118,8 +140,10 @@ func TestEachCause(t *testing.T) {
 		p.where(t, func() { p.captures(t, "gone=http://"+freeAddr(t)) })
 	})
 	t.Run("encoder_saturated", func(t *testing.T) {
+		spent := p.encoder.throttle(10*time.Millisecond, 90*time.Millisecond)
+		defer spent()
 		p.where(t, func() {
-			p.captures(t, "wide=pattern:?always=true", "--width", "1280", "--height", "720", "--fps", "120")
+			p.captures(t, "wide=pattern:?always=true", "--width", "1280", "--height", "720", "--fps", "60")
 		})
 	})
 	t.Run("hub_displaced", func(t *testing.T) {

@@ -185,7 +185,7 @@ func startSlow(t *testing.T, n int, slow func() time.Duration) (addr string) {
 	})
 	listening := make(chan net.Addr, 1)
 	launch("gateway", func(ctx context.Context, d service.Deps) error {
-		return gateway.Run(ctx, gateway.Settings{Listen: "127.0.0.1:0", MaxClients: 10, MaxPublishers: 10},
+		return gateway.Run(ctx, gateway.Settings{Listen: "127.0.0.1:0", MaxClients: 10},
 			gateway.Deps{Deps: d, OnListening: func(a net.Addr) { listening <- a }})
 	})
 	select {

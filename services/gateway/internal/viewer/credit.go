@@ -172,6 +172,19 @@ func (c *credit) take(i int, at time.Duration) {
 	}
 }
 
+// Arrived acknowledges all that is on its way, of which it is only known that the client's host has it by now: that
+// says nothing of when. each is told of every picture.
+func (c *credit) Arrived(each func(sent)) {
+	for c.n > 0 {
+		s := c.flight[c.first]
+		if s.lane != nil {
+			s.lane.acked++
+			each(s)
+		}
+		c.pop()
+	}
+}
+
 // Restart forgets all that is on its way.
 func (c *credit) Restart() {
 	for c.n > 0 {

@@ -53,6 +53,15 @@ func (v *Viewer) unanswering() {
 	v.credit.thin, v.credit.every = 1, true
 }
 
+// arrived acknowledges what has left the socket. When it arrived is not known, and it waited for a pong, not for the
+// line: counted as carried until now it would look like a line that carries next to nothing. The lock is held.
+func (v *Viewer) arrived(now time.Duration) {
+	v.credit.Arrived(func(s sent) {
+		s.lane.account.Acknowledged(s.mark, v.began.Add(now).UnixMicro())
+		v.traces.acknowledged(byHost, s.at, now)
+	})
+}
+
 // sentToHost notes a picture that goes out. The lock is held.
 func (v *Viewer) sentToHost(now time.Duration) {
 	if v.by != ackHost {

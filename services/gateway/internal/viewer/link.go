@@ -146,7 +146,9 @@ func (v *Viewer) Adapt(channel uint16, view adapt.View, fixed int) Fare {
 		view.Rate, view.RateKnown = v.link.Rate(now)
 	}
 	stalled := time.Duration(0)
-	if len(l.waiting) > 0 {
+	// Until anything acknowledges pictures it is not known whether they wait for the link, or for a client that
+	// answers no pings.
+	if unheard := v.by == ackPong && v.credit.pongs == 0; len(l.waiting) > 0 && !unheard {
 		stalled = now - l.since
 	}
 	view.Wait = v.link.Wait(now, stalled)

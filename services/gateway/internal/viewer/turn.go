@@ -259,6 +259,7 @@ func (v *Viewer) unanswered(now time.Duration) {
 			v.forgot = now
 		}
 	case v.by == ackPong && unsent == 0 && v.credit.Drained(now):
+		v.arrived(now)
 		v.unanswering()
 	}
 	if unsent == 0 {
