@@ -86,10 +86,8 @@ func (r *Recorder) Write(f *client.Frame) error {
 		return r.failed
 	}
 	at, gap := r.times.next(f)
-	if gap > 0 {
-		if len(r.report.Gaps) < maxGaps {
-			r.report.Gaps = append(r.report.Gaps, Gap{At: at - gap, For: gap, Missed: f.Missed})
-		}
+	if gap > 0 && len(r.report.Gaps) < maxGaps {
+		r.report.Gaps = append(r.report.Gaps, Gap{At: at - gap, For: gap, Missed: f.Missed})
 	}
 	r.report.Missed += f.Missed
 	if err := r.put(f, at); err != nil {

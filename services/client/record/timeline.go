@@ -15,7 +15,6 @@ type timeline struct {
 	begun    bool
 	captured int64 // µs, of the last frame; 0 where not known
 	received time.Time
-	epoch    uint64
 	at       time.Duration
 	usual    time.Duration // between two frames, smoothed; 0 while unknown
 }
@@ -28,7 +27,7 @@ const clocksDiffer = 30 * time.Second
 func (t *timeline) next(f *client.Frame) (at, gap time.Duration) {
 	captured, received := f.Header.CapturedUs, f.ReceivedAt
 	if !t.begun {
-		t.begun, t.captured, t.received, t.epoch = true, captured, received, f.Header.Epoch
+		t.begun, t.captured, t.received = true, captured, received
 		return 0, 0
 	}
 	step := max(received.Sub(t.received), 0)
@@ -38,7 +37,7 @@ func (t *timeline) next(f *client.Frame) (at, gap time.Duration) {
 		}
 	}
 	t.at += step
-	t.captured, t.received, t.epoch = captured, received, f.Header.Epoch
+	t.captured, t.received = captured, received
 	if t.usual > 0 && step > gapOf*t.usual {
 		return t.at, step // a pause says nothing of the usual
 	}
