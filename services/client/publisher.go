@@ -16,7 +16,6 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/gorilla/websocket"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -159,22 +158,8 @@ func (p *Publisher) once(ctx context.Context, attempt int) (heard bool, err erro
 	p.mu.Unlock()
 	p.setState(State{Phase: Open, Attempt: attempt})
 	p.log.Info("connected")
-	g, gctx := errgroup.WithContext(ctx)
-	gone := make(chan struct{})
-	stop := context.AfterFunc(gctx, func() {
-		defer close(gone)
-		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-		_ = conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(100*time.Millisecond))
-		_ = conn.Close()
-	})
-	g.Go(func() error { return p.hear(conn, &heard) })
-	g.Go(func() error { return p.write(gctx, conn) })
-	err = g.Wait()
-	if stop() {
-		_ = conn.Close()
-	} else {
-		<-gone
-	}
+	err = hold(ctx, conn, func(context.Context) error { return p.hear(conn, &heard) },
+		func(ctx context.Context) error { return p.write(ctx, conn) })
 	return heard, fmt.Errorf("connection to %s ended: %w", p.dialer.target.Host, err)
 }
 

@@ -58,6 +58,17 @@ func (v *Viewer) once(ctx context.Context, attempt int) (heard bool, err error) 
 	v.setState(State{Phase: Open, Attempt: attempt})
 	v.log.Info("connected", "stream", v.cfg.Stream)
 
+	// A frame that was read waits for its receiver even when the connection is gone, so not with the session's context.
+	err = hold(ctx, conn, func(context.Context) error { return s.read(ctx) }, s.talk)
+	v.closed()
+	if s.bye != nil {
+		err = &ErrBye{Reason: s.bye.Reason, ComeBack: s.bye.ComeBack}
+	}
+	return s.heard, fmt.Errorf("connection to %s ended: %w", v.dialer.target.Host, err)
+}
+
+// hold runs what a connection needs until ctx or one of them ends, says goodbye where it can, and closes it.
+func hold(ctx context.Context, conn *websocket.Conn, loops ...func(context.Context) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	// Closing is what ends a read: the reader looks at no context.
 	gone := make(chan struct{})
@@ -67,20 +78,16 @@ func (v *Viewer) once(ctx context.Context, attempt int) (heard bool, err error) 
 		_ = conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(100*time.Millisecond))
 		_ = conn.Close()
 	})
-	// A frame that was read waits for its receiver even when the connection is gone, so not with gctx.
-	g.Go(func() error { return s.read(ctx) })
-	g.Go(func() error { return s.talk(gctx) })
-	err = g.Wait()
+	for _, loop := range loops {
+		g.Go(func() error { return loop(gctx) })
+	}
+	err := g.Wait()
 	if stop() {
 		_ = conn.Close()
 	} else {
 		<-gone
 	}
-	v.closed()
-	if s.bye != nil {
-		err = &ErrBye{Reason: s.bye.Reason, ComeBack: s.bye.ComeBack}
-	}
-	return s.heard, fmt.Errorf("connection to %s ended: %w", v.dialer.target.Host, err)
+	return err
 }
 
 // read takes messages off the socket at once, for ever.
