@@ -38,7 +38,6 @@ func newCertificate(cert, key string, log *slog.Logger) (*certificate, error) {
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"}, // WebSocket and MJPEG take connections over, which HTTP/2 has none of
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.newest(time.Now()), nil },
 	}
 }
