@@ -68,7 +68,7 @@ func (k *keeper) run(ctx context.Context) {
 		if k.spec.Kind == File && !k.spec.Loop {
 			played, _ = os.Stat(k.spec.target)
 		}
-		r := startReader(ctx, k.spec)
+		r := startReader(k.spec)
 		err := k.follow(ctx, r)
 		if !r.leave() {
 			k.hung = append(k.hung, r)

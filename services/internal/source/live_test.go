@@ -3,6 +3,7 @@ package source_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"image/jpeg"
 	"io"
@@ -212,6 +213,29 @@ func TestWhatNobodyWantsIsReadButNotConverted(t *testing.T) {
 	rec.unasked = false
 	rec.mu.Unlock()
 	rec.untilLive(t)
+}
+
+// stopper is a sink that stops its source a moment after a frame was begun, while OpenCV works at it.
+type stopper struct {
+	recorder
+	after time.Duration
+	stop  func()
+}
+
+func (s *stopper) Begin(at time.Time, w, h int) []byte {
+	time.AfterFunc(s.after, s.stop)
+	return s.recorder.Begin(at, w, h)
+}
+
+func TestStoppingAmidAFrameFreesNothingInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "v.avi")
+	sourcetest.WriteVideo(t, path, "MJPG", 50, 640, 480, 5)
+	spec := parse(t, "file:"+path, source.Defaults{Width: 1920, Height: 1080, FPS: 30})
+	for i := range 150 {
+		ctx, cancel := context.WithCancel(t.Context())
+		sink := &stopper{after: time.Duration(i) * time.Millisecond / 10, stop: cancel}
+		require.NoError(t, source.Run(ctx, spec, sink, source.Deps{}))
+	}
 }
 
 func TestProportionsAreKept(t *testing.T) {

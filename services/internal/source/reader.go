@@ -38,8 +38,10 @@ type reader struct {
 	mat    gocv.Mat
 }
 
-func startReader(ctx context.Context, spec Spec) *reader {
-	ctx, cancel := context.WithCancel(ctx)
+// startReader starts a reader that only leave ends: were it to end by itself, it would free the pixels of a shot that is
+// being looked at.
+func startReader(spec Spec) *reader {
+	ctx, cancel := context.WithCancel(context.Background())
 	r := &reader{
 		spec:   spec,
 		shots:  make(chan shot),
