@@ -17,11 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+var roundTrips = []time.Duration{time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 150 * time.Millisecond}
+
 // TestFiguresOfLinks is the first part of `make bench-links`: the cases that CI tries at 20 ms, at all round trips. It
 // asserts nothing and prints what docs/adaptation.md records.
 func TestFiguresOfLinks(t *testing.T) {
-	for _, rtt := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
-		150 * time.Millisecond} {
+	for _, rtt := range roundTrips {
 		s := start(t, options{gateway: []string{"--max-clients", "50"}})
 		one := func(name string, mbit float64, cfg client.Config) {
 			cfg.URL, cfg.Stream = "http://"+startRelay(t, s.addr, mbit, rtt).addr(), "cam0"
@@ -115,6 +116,23 @@ func tell(t *testing.T, rtt time.Duration, name string, w *watcher, a account) {
 	n := float64(max(a.frames, 1))
 	t.Logf("RTT %v | %s | %.1f fps, age p50 %d p95 %d ms, rung %.1f Q%.0f, %.2f Mbit/s", rtt, name, a.fps, ms(a.p50),
 		ms(a.p95), rung/n, quality/n, size/n*a.fps*8/1e6)
+}
+
+// TestFiguresOfLinksInAPage is what a browser's canvas shows, up to a frame interval after it was painted.
+func TestFiguresOfLinksInAPage(t *testing.T) {
+	s := start(t, options{})
+	for _, rtt := range roundTrips {
+		t.Run(rtt.String(), func(t *testing.T) {
+			page, ok := browse(t, "http://"+startRelay(t, s.addr, 2.5, rtt).addr()+"/?stream=cam0")
+			if !ok {
+				return
+			}
+			<-time.After(settle)
+			a := pageDuring(t, page, 8*time.Second)
+			t.Logf("RTT %v | 2.5 Mbit/s, Chromium | %.1f fps, age p50 %v p95 %v", rtt, a.fps, a.p50.Round(time.Millisecond),
+				a.p95.Round(time.Millisecond))
+		})
+	}
 }
 
 // readQuality tells a picture's quality by its luma table's last entry, which is 99 at quality 50, and its rung.
