@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	baseOver  = 5 * time.Second
+	baseOver  = 2500 * time.Millisecond // and DrainEvery: one drain at least is remembered
 	rateOver  = 2 * time.Second
 	rateLate  = 500 * time.Millisecond // the newest part of it counts by itself, if it is slower
 	waitOver  = 500 * time.Millisecond
@@ -22,8 +22,11 @@ const (
 	earlyMost = 15 * time.Millisecond
 	// overdue is how late the oldest on its way may be before nothing is sent after it.
 	overdue = 50 * time.Millisecond
-	// DrainEvery is how often a congested connection's flight is let run empty, to see its base delay.
-	DrainEvery = 2500 * time.Millisecond
+	// A congested connection's flight is let run empty every so many times its base delay, within these bounds, to see
+	// that delay, which is what it costs.
+	drainTimes = 40
+	drainSoon  = 2500 * time.Millisecond
+	drainLate  = 6 * time.Second
 	// QuietPatience is how long a bare ping waits for the line to be idle.
 	QuietPatience = 100 * time.Millisecond
 	// maxFlight bounds the pictures remembered as on their way.
@@ -35,7 +38,7 @@ const (
 // Link is what is known of one connection: its base delay, its rate, and what that makes of its window and of when the
 // next picture goes. It is fed in the order of events.
 type Link struct {
-	base    []timed // of the last baseOver: candidates for the least, rising
+	base    []timed // of DrainEvery and baseOver: candidates for the least, rising
 	carried []carry // of the last rateOver
 	waits   []timed // of the last waitOver
 	sizes   []sized // of the last sizesOver, and at least the last one
@@ -81,7 +84,7 @@ func (l *Link) Pong(at, delay time.Duration) {
 		l.base = l.base[:len(l.base)-1]
 	}
 	l.base = append(l.base, timed{at, delay})
-	l.base = dropBefore(l.base, func(t timed) bool { return at-t.at > baseOver })
+	l.base = dropBefore(l.base, func(t timed) bool { return at-t.at > l.DrainEvery()+baseOver })
 }
 
 // Acked notes a picture's own pong: of so many bytes, sent at sentAt, after having waited for credit.
@@ -136,12 +139,18 @@ func dropBefore[T any](list []T, old func(T) bool) []T {
 	return slices.Delete(list, 0, i)
 }
 
-// Base is the least delay of the last 5 s: the round trip of nothing.
+// Base is the least delay of the last 5 s, 8.5 s at most on a long way: the round trip of nothing.
 func (l *Link) Base() time.Duration {
 	if len(l.base) == 0 {
 		return 0
 	}
 	return l.base[0].d
+}
+
+// DrainEvery is how often a congested connection's flight is let run empty before a bare ping, to see its base delay.
+// Pictures may follow the ping at once: it is before them all the way.
+func (l *Link) DrainEvery() time.Duration {
+	return min(max(drainTimes*l.Base(), drainSoon), drainLate)
 }
 
 // Quiet tells whether a bare ping that is due since then goes now: with nothing on its way, or right before a picture

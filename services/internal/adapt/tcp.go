@@ -6,10 +6,12 @@ import "time"
 // later than the round trip the first acknowledgement of a picture may be.
 const firstAckSpan = 80 * time.Millisecond
 
+const tcpBaseOver = 5 * time.Second
+
 // TCPBase is the base delay of a connection whose pictures the client's host acknowledges, not the client. The kernel
 // knows the least round trip of minutes; where it has grown since, the first acknowledgements of pictures that found
 // the line idle tell. Its zero value knows nothing.
-type TCPBase struct{ first []timed } // of the last baseOver: candidates for the least, rising
+type TCPBase struct{ first []timed } // of the last tcpBaseOver: candidates for the least, rising
 
 // First notes how long after its sending the first part of a picture was acknowledged that found the line idle.
 func (b *TCPBase) First(at, delay time.Duration) {
@@ -17,7 +19,7 @@ func (b *TCPBase) First(at, delay time.Duration) {
 		b.first = b.first[:len(b.first)-1]
 	}
 	b.first = append(b.first, timed{at, delay})
-	b.first = dropBefore(b.first, func(t timed) bool { return at-t.at > baseOver })
+	b.first = dropBefore(b.first, func(t timed) bool { return at-t.at > tcpBaseOver })
 }
 
 // Base is the round trip of nothing, the kernel's least being minRTT.

@@ -17,18 +17,17 @@ const (
 	drainPatience = time.Second
 )
 
-// drain lets the flight run empty before a bare ping, so that its pong tells the base delay of a connection that is
+// drain lets the flight run empty before a bare ping goes, so that its pong tells the base delay of a connection that is
 // never idle.
 type drain struct {
-	on     bool
-	since  time.Duration // when it, or the last one, began
-	number uint64        // of the ping that ends it, 0: it is not sent yet
+	on    bool
+	since time.Duration // when it, or the last one, began
 }
 
 // mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be. The lock is
 // held.
 func (v *Viewer) mayPing(now time.Duration) bool {
-	if !v.drain.on && !v.o.Smooth && v.credit.w > 1 && now-v.drain.since >= adapt.DrainEvery &&
+	if !v.drain.on && !v.o.Smooth && v.credit.w > 1 && now-v.drain.since >= v.link.DrainEvery() &&
 		v.link.Wait(now, 0) > drainMuch {
 		v.drain = drain{on: true, since: now}
 	}
@@ -52,9 +51,7 @@ func (v *Viewer) quiet(now time.Duration) bool {
 // pinged is told the number of a bare ping that goes out. The lock is held.
 func (v *Viewer) pinged(number uint64) {
 	v.numbered = number
-	if v.drain.on && v.drain.number == 0 {
-		v.drain.number = number
-	}
+	v.drain.on = false
 }
 
 // mayShow tells whether a picture may go now, to a client of ours or any other that answers pings. The lock is held.
@@ -101,9 +98,6 @@ func (v *Viewer) measured(now time.Duration) {
 	}
 	if a.bytes > 0 {
 		v.link.Acked(now, a.at, a.bytes, a.waited)
-	}
-	if v.drain.on && a.number == v.drain.number {
-		v.drain.on = false
 	}
 	v.credit.w = v.link.Window(now, v.rate())
 	if v.o.Smooth {

@@ -139,11 +139,18 @@ func hidden() []Case {
 
 // crowds share a ladder.
 func crowds() []Case {
-	rates := func() (out []*Network) {
+	rates := func(rtt time.Duration) (out []*Network) {
 		for _, m := range []float64{0.3, 0.6, 1, 1.5, 2.5, 4, 7, 12, 20, 30} {
-			out = append(out, Link(m, 20*ms))
+			out = append(out, Link(m, rtt))
 		}
 		return out
+	}
+	patterned := func(name string, rtt time.Duration) Case {
+		return Case{name, Bars{FPS: 15, Late: 200 * ms}, func(seed uint64) Scenario {
+			s := minute(seed, rates(rtt)...)
+			s.Size80, s.Shares = 26_600, pattern
+			return s
+		}}
 	}
 	mixed := func(name string, n, gateways, encoders int, bars Bars) Case {
 		return Case{name, bars, func(seed uint64) Scenario {
@@ -157,13 +164,10 @@ func crowds() []Case {
 	}
 	return []Case{
 		{"ten, 0.3 to 30 Mbit/s", Bars{FPS: 15, Late: 200 * ms}, func(seed uint64) Scenario {
-			return minute(seed, rates()...)
+			return minute(seed, rates(20*ms)...)
 		}},
-		{"the same, the pattern's pictures", Bars{FPS: 15, Late: 200 * ms}, func(seed uint64) Scenario {
-			s := minute(seed, rates()...)
-			s.Size80, s.Shares = 26_600, pattern
-			return s
-		}},
+		patterned("the same, the pattern's pictures", 20*ms),
+		patterned("the same, RTT 150 ms", 150*ms),
 		mixed("five, mixed", 5, 1, 1, Bars{FPS: 20}),
 		mixed("twenty, mixed, two gateways", 20, 2, 2, Bars{FPS: 20, Spread: 2}),
 		mixed("fifty, mixed", 50, 1, 1, Bars{FPS: 20}),

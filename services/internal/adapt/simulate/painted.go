@@ -54,7 +54,7 @@ func (v *viewer) reported(f *flying) {
 		return
 	}
 	v.painted.acks = true
-	v.link, v.window, v.thin, v.draining, v.drainer = adapt.Link{}, 2, 1, false, nil
+	v.link, v.window, v.thin, v.draining = adapt.Link{}, 2, 1, false
 	v.flight = slices.Clone(v.painted.record[i+1:])
 	v.open, v.pings = len(v.flight), len(v.flight)
 	for _, f := range v.flight {

@@ -41,7 +41,6 @@ type viewer struct {
 
 	draining bool
 	drained  time.Duration
-	drainer  *flying
 
 	painted painted
 
@@ -111,8 +110,8 @@ func (v *viewer) ping() {
 	if due || v.open >= v.window+v.thin-1 && v.pings == 0 {
 		v.bareDue = false
 		f := &flying{at: now, pinged: true}
-		if v.draining && v.drainer == nil {
-			v.drainer = f
+		if v.draining {
+			v.draining = false
 		}
 		v.send(f)
 	}
@@ -144,7 +143,7 @@ func (v *viewer) blind() {
 func (v *viewer) mayShow() bool {
 	now := v.w.now
 	if v.draining && now-v.drained > drainPatience {
-		v.draining, v.drainer = false, nil
+		v.draining = false
 	}
 	if v.draining || v.open >= v.window+v.thin-1 {
 		return false
@@ -168,8 +167,8 @@ func (v *viewer) mayShow() bool {
 // mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be.
 func (v *viewer) mayPing() bool {
 	now := v.w.now
-	if !v.draining && v.window > 1 && now-v.drained >= adapt.DrainEvery && v.link.Wait(now, 0) > drainMuch {
-		v.draining, v.drained, v.drainer = true, now, nil
+	if !v.draining && v.window > 1 && now-v.drained >= v.link.DrainEvery() && v.link.Wait(now, 0) > drainMuch {
+		v.draining, v.drained = true, now
 		v.w.after(drainPatience+1, v.pump)
 	}
 	return !v.draining || v.open == 0 || now-v.drained > drainPatience
@@ -271,9 +270,6 @@ func (v *viewer) pong(f *flying) {
 	v.link.Pong(now, took)
 	if f.p != nil {
 		v.link.Acked(now, f.at, f.p.bytes+aroundBytes, f.waited)
-	}
-	if f == v.drainer {
-		v.draining, v.drainer = false, nil
 	}
 	v.window = v.link.Window(now, v.w.s.FPS)
 	v.pump()
