@@ -49,6 +49,9 @@ type Report struct {
 	Gaps     []Gap         `json:"gaps"`
 }
 
+// ErrName is what the error of a name wraps whose ending says nothing that can be made.
+var ErrName = errors.New("want a name that ends in .mkv or .mjpeg")
+
 // Recorder writes one file. Its methods are safe for concurrent use.
 type Recorder struct {
 	mu     sync.Mutex
@@ -61,13 +64,19 @@ type Recorder struct {
 	failed error
 }
 
-// Create makes the file. Its ending says what it is: .mkv, or .mjpeg, which is JPEGs alone and knows no times.
-func Create(path string) (*Recorder, error) {
+// Create makes the file, which must not be there yet: fs.ErrExist. Its ending says what it is: .mkv, or .mjpeg, which
+// is JPEGs alone and knows no times; ErrName where it is another.
+func Create(path string) (*Recorder, error) { return open(path, os.O_EXCL) }
+
+// Replace is Create for a file that may be there, and is lost then.
+func Replace(path string) (*Recorder, error) { return open(path, os.O_TRUNC) }
+
+func open(path string, how int) (*Recorder, error) {
 	ext := strings.ToLower(filepath.Ext(path))
 	if ext != ".mkv" && ext != ".mjpeg" && ext != ".mjpg" {
-		return nil, fmt.Errorf("record to %q: want a name that ends in .mkv or .mjpeg", path)
+		return nil, fmt.Errorf("record to %q: %w", path, ErrName)
 	}
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|how, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
@@ -165,23 +174,37 @@ func (r *Recorder) Report() Report {
 	return out
 }
 
-// Close ends the file: its index and duration.
+// Close ends the file: its index and duration. A file without a picture is no recording, and is removed.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var err error
 	switch {
+	case r.report.Frames == 0:
+		err = r.remove()
 	case r.plain != nil:
 		err = errors.Join(r.plain.Flush(), r.file.Close())
-	case r.mkv != nil:
-		err = r.mkv.Close() // closes the file
 	default:
-		err = r.file.Close()
+		err = r.mkv.Close() // closes the file
 	}
 	if err != nil {
 		return fmt.Errorf("record to %q: %w", r.path, err)
 	}
 	return r.failed
+}
+
+// remove takes the file away, but nothing that is none: a device or a pipe was there before.
+func (r *Recorder) remove() error {
+	info, err := r.file.Stat()
+	if r.mkv != nil { // its first picture could not be written
+		err = errors.Join(err, r.mkv.Close())
+	} else {
+		err = errors.Join(err, r.file.Close())
+	}
+	if info != nil && info.Mode().IsRegular() {
+		err = errors.Join(err, os.Remove(r.path))
+	}
+	return err
 }
 
 var _ io.Closer = (*Recorder)(nil)

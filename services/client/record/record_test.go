@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"image"
 	"image/jpeg"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,9 +134,47 @@ func TestAFileThatWasNotEndedCanBeRead(t *testing.T) {
 }
 
 func TestOnlyKnownFormatsAreMade(t *testing.T) {
-	_, err := record.Create(filepath.Join(t.TempDir(), "out.avi"))
+	path := filepath.Join(t.TempDir(), "out.avi")
+	_, err := record.Create(path)
+	require.ErrorIs(t, err, record.ErrName)
 	require.ErrorContains(t, err, ".mkv")
-	r, err := record.Create(filepath.Join(t.TempDir(), "empty.mkv"))
+	require.NoFileExists(t, path)
+}
+
+func TestAFileThatIsThereIsNotLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.mjpeg")
+	require.NoError(t, os.WriteFile(path, []byte("an hour of pictures"), 0o600))
+	_, err := record.Create(path)
+	require.ErrorIs(t, err, fs.ErrExist)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "an hour of pictures", string(b))
+
+	r, err := record.Replace(path)
+	require.NoError(t, err)
+	require.NoError(t, r.Write(frames(t, 1, time.Now(), 1)[0]))
+	require.NoError(t, r.Close())
+	b, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, picture(t), b)
+}
+
+func TestWithoutAPictureNoFileIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"empty.mkv", "empty.mjpeg"} {
+		path := filepath.Join(dir, name)
+		r, err := record.Create(path)
+		require.NoError(t, err)
+		require.FileExists(t, path)
+		require.NoError(t, r.Close())
+		require.NoFileExists(t, path)
+	}
+	// What is no file was there before.
+	path := filepath.Join(dir, "device.mkv")
+	require.NoError(t, os.Symlink(os.DevNull, path))
+	r, err := record.Replace(path)
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
+	_, err = os.Lstat(path)
+	require.NoError(t, err)
 }
