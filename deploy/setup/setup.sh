@@ -22,7 +22,7 @@ build_packages=(g++ pkg-config make git ca-certificates curl xz-utils libturbojp
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
   libopencv-calib3d-dev libopencv-dnn-dev libopencv-features2d-dev libopencv-flann-dev libopencv-highgui-dev
   libopencv-ml-dev libopencv-objdetect-dev libopencv-photo-dev libopencv-stitching-dev libopencv-video-dev)
-test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2)
+test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2 zsh fish)
 ci_packages=(debootstrap) # make images-offline
 
 has_browser() {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -17,11 +18,17 @@ type streams struct {
 
 // Run is kong's: it lists a gateway's streams.
 func (s *streams) Run(ctx context.Context) error {
+	if err := checkURL(s.URL); err != nil {
+		return err
+	}
 	list, err := client.Question{URL: s.URL}.Streams(ctx)
 	if err != nil {
 		return err
 	}
 	if s.JSON {
+		if list == nil {
+			list = []client.StreamInfo{} // none is a list too
+		}
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(list)
@@ -39,10 +46,14 @@ type snapshot struct {
 	URL    string `arg:"" help:"Gateway: http://HOST:PORT."`
 	Stream string `help:"Default: the gateway's first."`
 	Out    string `short:"o" help:"File to write; default: STREAM.jpg; - is standard output."`
+	Force  bool   `help:"Replace a file that is there."`
 }
 
 // Run is kong's: it writes one picture.
 func (s *snapshot) Run(ctx context.Context) error {
+	if err := checkURL(s.URL); err != nil {
+		return err
+	}
 	q := client.Question{URL: s.URL}
 	if s.Stream == "" {
 		list, err := q.Streams(ctx)
@@ -65,9 +76,23 @@ func (s *snapshot) Run(ctx context.Context) error {
 	case "":
 		s.Out = s.Stream + ".jpg"
 	}
-	if err := os.WriteFile(s.Out, b, 0o644); err != nil {
+	if err := write(s.Out, b, s.Force); err != nil {
 		return err
 	}
 	fmt.Println(s.Out)
 	return nil
+}
+
+// write makes a file, and another one's place is taken only by force.
+func write(path string, b []byte, force bool) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if force {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }

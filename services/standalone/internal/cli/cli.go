@@ -8,29 +8,33 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/framebus/framebus/services/client"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/framebus/framebus/services/standalone"
+	"github.com/willabides/kongplete"
 )
 
-// Exit codes.
+// Exit codes; docs/clients.md tells them.
 const (
 	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed = 1 // it did not work, and may another time
+	exitUsage  = 2 // it never will as it was typed
 )
 
 type commands struct {
-	Up       up        `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
-	Record   recordCmd `cmd:"" help:"Record a stream to a file, as it comes."`
-	Publish  publish   `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
-	Streams  streams   `cmd:"" help:"List a gateway's streams."`
-	Snapshot snapshot  `cmd:"" help:"Save the newest picture of a stream."`
-	Doctor   doctorCmd `cmd:"" help:"Look whether bus, services, streams and ports are well, and say what to do."`
-	Bench    bench     `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
-	Version  version   `cmd:"" help:"Print the version."`
+	Up         up         `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
+	Record     recordCmd  `cmd:"" help:"Record a stream to a file, as it comes."`
+	Publish    publish    `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
+	Streams    streams    `cmd:"" help:"List a gateway's streams."`
+	Snapshot   snapshot   `cmd:"" help:"Save the newest picture of a stream."`
+	Doctor     doctorCmd  `cmd:"" help:"Look whether bus, services, streams and ports are well, and say what to do."`
+	Bench      bench      `cmd:"" help:"Watch a gateway with many viewers and tell what they got."`
+	Completion completion `cmd:"" help:"Print what makes a shell complete commands and flags."`
+	Version    version    `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
@@ -44,9 +48,15 @@ func Main(args []string) int {
 		fmt.Fprintln(os.Stderr, "framebus:", err)
 		return exitUsage
 	}
+	// A shell that completes runs the program with what was typed so far in its environment.
+	completed := false
+	kongplete.Complete(parser, kongplete.WithExitFunc(func(int) { completed = true }))
+	if completed {
+		return exitOK
+	}
 	chosen, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "framebus:", err)
+		fmt.Fprintf(os.Stderr, "framebus: %s; framebus --help, or that of a command, tells more\n", line(err))
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,16 +68,33 @@ func Main(args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &wrong):
-		fmt.Fprintf(os.Stderr, "framebus: settings:\n%v\n", wrong.error)
+		fmt.Fprintln(os.Stderr, "framebus:", line(err))
 		return exitUsage
 	default:
-		fmt.Fprintln(os.Stderr, "framebus:", err)
+		fmt.Fprintln(os.Stderr, "framebus:", line(err))
 		return exitFailed
 	}
 }
 
 // usageError is a mistake of whoever typed the command.
 type usageError struct{ error }
+
+// line is an error on one line, joined ones side by side, and what to do about it.
+func line(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if what := remedy(err); what != "" {
+		text += "; " + what
+	}
+	return text
+}
+
+// checkURL says at once that a gateway's URL is none.
+func checkURL(raw string) error {
+	if err := (&client.Config{URL: raw}).Validate(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
 
 type version struct{}
 

@@ -21,10 +21,13 @@ type doctorCmd struct {
 	JSON     bool   `name:"json" help:"Print JSON instead of lines."`
 }
 
-var errUnwell = errors.New("not all is well")
+var errUnwell = errors.New("not all is well; the hints say what to do")
 
 // Run is kong's: it looks at everything and fails where something is not well.
 func (d *doctorCmd) Run(ctx context.Context) error {
+	if err := checkURL(d.URL); err != nil {
+		return err
+	}
 	all := doctor.Look(ctx, doctor.Config{
 		Bus:     bus.Config{URL: d.NATSURL, User: d.NATSUser, Password: d.NATSPass, CAFile: d.NATSCA},
 		Gateway: d.URL, Listen: d.Listen,

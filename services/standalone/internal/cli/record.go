@@ -22,6 +22,7 @@ type recordCmd struct {
 	Duration time.Duration `help:"From the first picture; 0 is until told to end."`
 	Attempts int           `help:"Attempts in a row that may fail; 0 is for ever."`
 	Delay    time.Duration `help:"Between attempts; 0 is a back-off."`
+	Force    bool          `help:"Replace a file that is there."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
 }
 
@@ -30,16 +31,27 @@ func (r *recordCmd) Run(ctx context.Context) error {
 	if r.Duration < 0 {
 		return usageError{errors.New("want a duration that is not negative")}
 	}
-	out, err := record.Create(r.Out)
-	if err != nil {
+	cfg := client.Config{
+		URL: r.URL, Stream: r.Stream, Rung: r.Rung, Mode: "smooth", Every: true, Attempts: r.Attempts, Delay: r.Delay,
+	}
+	if err := cfg.Validate(); err != nil {
+		return usageError{err} // before there is a file
+	}
+	create := record.Create
+	if r.Force {
+		create = record.Replace
+	}
+	out, err := create(r.Out)
+	if errors.Is(err, record.ErrName) {
 		return usageError{err}
+	}
+	if err != nil {
+		return err
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var failed error
-	v, err := client.New(client.Config{
-		URL: r.URL, Stream: r.Stream, Rung: r.Rung, Mode: "smooth", Every: true, Attempts: r.Attempts, Delay: r.Delay,
-	}, client.Deps{
+	v, err := client.New(cfg, client.Deps{
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		OnFrame: func(f *client.Frame) {
 			defer f.Release()
@@ -52,7 +64,7 @@ func (r *recordCmd) Run(ctx context.Context) error {
 		},
 	})
 	if err != nil {
-		return usageError{errors.Join(err, out.Close())}
+		return errors.Join(err, out.Close())
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { defer end(); return v.Run(ctx) })
@@ -61,7 +73,7 @@ func (r *recordCmd) Run(ctx context.Context) error {
 	report := out.Report()
 	if r.JSON {
 		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(report))
-	} else {
+	} else if report.Frames > 0 {
 		fmt.Println(summary(report))
 		for _, g := range report.Gaps {
 			fmt.Printf("  gap of %v at %v, %d frames missed\n", g.For.Round(time.Millisecond), g.At.Round(time.Millisecond),
@@ -69,7 +81,7 @@ func (r *recordCmd) Run(ctx context.Context) error {
 		}
 	}
 	if err == nil && report.Frames == 0 {
-		err = errors.New("no picture came")
+		err = errors.New("no picture came, so no file is left; does the stream show one? framebus snapshot URL tells")
 	}
 	return err
 }

@@ -39,21 +39,27 @@ type Feed struct {
 	spec  *source.Spec // or else
 }
 
+const wanted = "want a folder of JPEGs, a file, or one of pattern:, camera:N, rtsp://…, http://…"
+
 // Open finds out what name is: a folder of JPEGs, a file, or a source's URL.
 func Open(name string, set Settings) (*Feed, error) {
 	f := &Feed{set: set}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
 		f.files, err = pictures(name)
 		return f, err
-	} else if err == nil && info.Mode().IsRegular() {
+	case err == nil && info.Mode().IsRegular():
 		name = "file:" + strings.ReplaceAll(name, ",", "%2C")
+	case !strings.Contains(name, ":"):
+		return nil, fmt.Errorf("source %q is not there: %s", name, wanted)
 	}
 	specs, err := source.ParseList("x="+name, source.Defaults{Width: set.Width, Height: set.Height, FPS: set.FPS})
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	if len(specs) != 1 {
-		return nil, errors.New("source: want a folder of JPEGs, a file, or one of pattern:, camera:N, rtsp://…, http://…")
+		return nil, errors.New("source: " + wanted)
 	}
 	f.spec = &specs[0]
 	return f, nil

@@ -13,11 +13,13 @@ import (
 
 // Report of a run.
 type Report struct {
-	URL       string  `json:"url"`
-	Clients   int     `json:"clients"`
-	Seeing    int     `json:"seeing"` // of them, those that saw pictures
-	DurationS float64 `json:"duration_s"`
-	Total     Total   `json:"total"`
+	URL     string `json:"url"`
+	Clients int    `json:"clients"`
+	Seeing  int    `json:"seeing"` // of them, those that saw pictures
+	// Began is when all that were to see pictures did, and the measurement began.
+	Began     time.Time `json:"began"`
+	DurationS float64   `json:"duration_s"`
+	Total     Total     `json:"total"`
 	// Viewers in the order they were started.
 	Viewers []Viewer `json:"viewers"`
 }
@@ -84,6 +86,7 @@ func report(cfg Config, watchers []*watcher, end time.Time) *Report {
 			continue
 		}
 		r.Seeing++
+		r.Began = w.begin.UTC().Round(0) // as it is written
 		r.DurationS = cmp.Or(w.end, end).Sub(w.begin).Seconds()
 		t.FPSMin, t.FPSMax = min(t.FPSMin, v.FPS), max(t.FPSMax, v.FPS)
 		t.FPSMean += v.FPS
@@ -122,6 +125,16 @@ func (w *watcher) part() Viewer {
 	v.Rung, v.Quality, v.Connection = s.Rung.String(), s.Quality, string(s.Connection)
 	v.Age, v.StripAge = w.age.ages(), w.strip.ages()
 	return v
+}
+
+// Unseen is the error of viewers that saw nothing, nil where there are none.
+func (r *Report) Unseen() error {
+	for _, v := range r.Viewers {
+		if v.Error != "" {
+			return fmt.Errorf("%d of %d viewers saw nothing: %s", r.Clients-r.Seeing, r.Clients, v.Error)
+		}
+	}
+	return nil
 }
 
 // WriteJSON writes the report, indented.
