@@ -228,7 +228,7 @@ func TestBareAndSized(t *testing.T) {
 			s := v.Stats()
 			require.EqualValues(t, 1, s.Malformed)
 			require.False(t, s.AgeKnown)
-			require.Equal(t, client.Good, s.Connection, "nothing speaks against it")
+			require.Equal(t, client.Fair, s.Connection, "nothing speaks against it, but it is young")
 			require.Error(t, v.Select(client.Selection{Rung: "half"}))
 		})
 	}

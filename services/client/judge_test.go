@@ -1,37 +1,56 @@
 package client
 
 import (
+	"encoding/json"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
 )
 
 const ms = time.Millisecond
 
+// The page is tested by the same table.
 func TestTheRuleOfTheConnection(t *testing.T) {
-	for _, c := range []struct {
-		silent bool
-		share  float64
-		age    time.Duration
-		aged   bool
-		want   Connection
-	}{
-		{false, 1, 20 * ms, true, Good},
-		{false, 0.95, 200 * ms, true, Good},
-		{false, 0.94, 20 * ms, true, Fair},
-		{false, 1, 201 * ms, true, Fair},
-		{false, 0.7, 600 * ms, true, Fair},
-		{false, 0.69, 20 * ms, true, Poor},
-		{false, 1, 601 * ms, true, Poor},
-		{true, 1, 20 * ms, true, Poor},
-		{false, 1, 0, false, Good},
-		{false, 0, 0, false, Poor},
-	} {
-		require.Equal(t, c.want, judge(c.silent, c.share, c.age, c.aged), "%+v", c)
+	b, err := os.ReadFile("../../docs/examples/connection.json")
+	require.NoError(t, err)
+	var table []struct {
+		Open                   bool
+		SinceOpenMs, SilenceMs int
+		Share                  float64
+		AgeMs                  *int
+		Small                  bool
+		Connection             Connection
 	}
+	require.NoError(t, json.Unmarshal(b, &table))
+	words := map[Connection]int{}
+	for _, c := range table {
+		given := conduct{
+			open: c.Open, since: time.Duration(c.SinceOpenMs) * ms, silent: time.Duration(c.SilenceMs) * ms,
+			share: c.Share, aged: c.AgeMs != nil, small: c.Small,
+		}
+		if given.aged {
+			given.age = time.Duration(*c.AgeMs) * ms
+		}
+		require.Equal(t, c.Connection, given.judge(), "%+v", given)
+		words[c.Connection]++
+	}
+	require.Len(t, words, 3)
+}
+
+func TestASmallerSizeThanThereIsRoomForIsNotGood(t *testing.T) {
+	st := stream{last: frame.Header{Rung: frame.Half, Width: 320}}
+	require.False(t, st.small(), "nobody said how it is shown")
+	st.sel = &pb.Select{Width: 355}
+	require.False(t, st.small())
+	st.sel.Width = 356
+	require.True(t, st.small())
+	st.last = frame.Header{Rung: frame.Full, Width: 320}
+	require.False(t, st.small(), "there is none larger")
 }
 
 func TestTheWindowOfASteadyStream(t *testing.T) {
@@ -52,8 +71,17 @@ func TestTheWindowOfASteadyStream(t *testing.T) {
 	require.InDelta(t, 3, sum.mbps, 0.1)
 	require.InDelta(t, 1, sum.share, 0.001)
 	require.Equal(t, []time.Duration{5 * ms, 45 * ms, 45 * ms}, []time.Duration{sum.p50, sum.p95, sum.p99})
+	require.Equal(t, 5*ms, sum.newest)
 	require.Less(t, cap(w.samples), 1000, "what is old goes")
+	require.Equal(t, 5*ms, w.sum(at.Add(3*time.Second), begin, 0).newest, "the last one's, where none is newer")
+	for i := range 30 { // the network begins to hold pictures up
+		later := at.Add(time.Duration(i+1) * time.Second / 30)
+		w.add(sample{at: later, capturedUs: later.UnixMicro(), bytes: 12_500, advance: 1, age: 250 * ms})
+	}
+	late := w.sum(at.Add(time.Second), begin, 0)
+	require.Equal(t, []time.Duration{5 * ms, 250 * ms}, []time.Duration{late.p50, late.newest})
 
+	at = at.Add(time.Second)
 	slow := w.sum(at.Add(time.Second), begin, 0)
 	require.InDelta(t, 15, slow.fps, 1, "it stands for a second")
 	require.Zero(t, w.sum(at.Add(time.Minute), begin, 0).share)

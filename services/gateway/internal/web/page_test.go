@@ -645,21 +645,15 @@ func modules(t *testing.T, ctx context.Context) {
 	require.InDelta(t, 1e6, clock.OffsetUs, 500)
 	require.InDelta(t, 502, clock.UncertaintyUs, 5)
 
-	for _, c := range []struct{ given, want string }{
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: false", "good"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: null, small: false", "good"},
-		{"open: true, sinceOpenMs: 3000, silenceMs: 30, share: 1, ageMs: 40, small: false", "fair"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: true", "fair"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 0.94, ageMs: 40, small: false", "fair"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 201, small: false", "fair"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 0.69, ageMs: 40, small: false", "poor"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 601, small: false", "poor"},
-		{"open: true, sinceOpenMs: 9000, silenceMs: 2001, share: 1, ageMs: 40, small: false", "poor"},
-		{"open: false, sinceOpenMs: 9000, silenceMs: 30, share: 1, ageMs: 40, small: false", "poor"},
-	} {
-		var got string
-		b.eval("import('/stats.js').then(({ connectionQuality }) => connectionQuality({"+c.given+"}))", &got)
-		require.Equal(t, c.want, got, c.given)
+	// The Go client is tested by the same table.
+	table, err := os.ReadFile("../../../../docs/examples/connection.json")
+	require.NoError(t, err)
+	var words []struct{ Connection, Got string }
+	b.eval("import('/stats.js').then(({ connectionQuality }) => "+string(table)+
+		".map((c) => ({ ...c, got: connectionQuality(c) })))", &words)
+	require.NotEmpty(t, words)
+	for i, c := range words {
+		require.Equal(t, c.Connection, c.Got, "line %d of the table", i+1)
 	}
 
 	// Seconds that nobody looked at are a gap, one that a busy machine missed is not.

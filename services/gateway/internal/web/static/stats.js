@@ -10,7 +10,7 @@ const AGE_WINDOW_MS = 1000;
 const JUDGED_MS = 4000;
 const MEMORY = 1024; // newest events kept: four seconds at 250 a second
 
-// The rule of the connection's quality (docs/protocol.md; the page's help tells it too):
+// The rule of the connection's quality (docs/clients.md; the page's help tells it too):
 //   good  ≥ 95 % of the source's frames shown, at an age of at most 200 ms, connected for 4 s without a break
 //   fair  ≥ 70 % shown, at most 600 ms; or a lower rung than the window has room for
 //   poor  anything less, or no picture for 2 s, or not connected
