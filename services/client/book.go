@@ -171,4 +171,3 @@ func (v *Viewer) painted(st *stream, p paint) {
 		v.poke()
 	}
 }
-

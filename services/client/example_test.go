@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"github.com/framebus/framebus/services/client"
 )
 
-// demo is a gateway that shows three pictures of cam0 again and again.
+// demo is a gateway that shows three pictures of cam0, and one of door to who asks for that too.
 func demo() *httptest.Server {
 	up := websocket.Upgrader{Subprotocols: []string{"framebus.v1"}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -26,14 +27,39 @@ func demo() *httptest.Server {
 			return
 		}
 		defer ws.Close()
-		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"hello":{"channels":[{"channel":1,"stream":"cam0"}]}}`))
+		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"hello":{"channels":[
+			{"channel":1,"stream":"cam0"},{"channel":2,"stream":"door"}]}}`))
 		for i := range uint64(3) {
 			_ = ws.WriteMessage(websocket.BinaryMessage, message(1, 1, i+1, time.Now()))
 		}
 		for err == nil {
-			_, _, err = ws.ReadMessage()
+			var told []byte
+			_, told, err = ws.ReadMessage()
+			if bytes.Contains(told, []byte(`"door"`)) {
+				_ = ws.WriteMessage(websocket.BinaryMessage, message(2, 1, 1, time.Now()))
+			}
 		}
 	}))
+}
+
+// desk is a gateway that takes what is published.
+func desk() (gateway *httptest.Server, took chan string) {
+	took = make(chan string, 1)
+	up := websocket.Upgrader{Subprotocols: []string{"framebus.v1"}}
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		for {
+			_, jpeg, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			took <- fmt.Sprintf("a picture of %s: %t", r.URL.Query().Get("stream"), bytes.Equal(jpeg, picture()))
+		}
+	})), took
 }
 
 // A recorder takes every frame, in order; it says itself when it has enough.
@@ -117,7 +143,59 @@ func ExampleErrRefused() {
 	// 404 unknown stream nobody. there is cam0
 }
 
-// One connection carries several streams, each with its own statistics.
+// One connection carries several streams; Select would say how large each is shown.
+func ExampleConfig_also() {
+	gateway := demo()
+	defer gateway.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	seen := map[string]int{}
+	v, err := client.New(client.Config{URL: gateway.URL, Stream: "cam0", Also: []string{"door"}, Every: true},
+		client.Deps{OnFrame: func(f *client.Frame) {
+			if seen[f.Stream]++; seen["cam0"] == 3 && seen["door"] == 1 {
+				cancel()
+			}
+		}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(v.Run(ctx))
+	for _, s := range v.Stats().Streams {
+		fmt.Printf("%s: %d frames, %d missed\n", s.Stream, s.Frames, s.Missed)
+	}
+	// Output:
+	// <nil>
+	// cam0: 3 frames, 0 missed
+	// door: 1 frames, 0 missed
+}
+
+// A publisher makes a stream of its pictures. Send never waits: of those that the network cannot take the newest goes.
+func ExamplePublisher() {
+	gateway, took := desk()
+	defer gateway.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	p, err := client.NewPublisher(client.PublisherConfig{URL: gateway.URL, Stream: "desk", Token: "secret"},
+		client.PublisherDeps{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	p.Send(picture())
+	fmt.Println(<-took)
+	cancel()
+	fmt.Println(<-done)
+	// Output:
+	// a picture of desk: true
+	// <nil>
+}
+
+// Each stream has its own statistics, at any time.
 func ExampleViewer_Stats() {
 	v, err := client.New(client.Config{URL: "cameras.example:8002", Stream: "cam0", Also: []string{"door"}},
 		client.Deps{})

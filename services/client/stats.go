@@ -97,4 +97,3 @@ func (st *stream) stats(now, since time.Time) StreamStats {
 		Gateway: st.gateway,
 	}
 }
-

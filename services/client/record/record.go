@@ -68,8 +68,8 @@ type Recorder struct {
 // is JPEGs alone and knows no times; ErrName where it is another.
 func Create(path string) (*Recorder, error) { return open(path, os.O_EXCL) }
 
-// Replace is Create for a file that may be there, and is lost then.
-func Replace(path string) (*Recorder, error) { return open(path, os.O_TRUNC) }
+// Replace is Create for a file that may be there. What is in it is lost with the first picture, not before.
+func Replace(path string) (*Recorder, error) { return open(path, 0) }
 
 func open(path string, how int) (*Recorder, error) {
 	ext := strings.ToLower(filepath.Ext(path))
@@ -109,6 +109,11 @@ func (r *Recorder) Write(f *client.Frame) error {
 }
 
 func (r *Recorder) put(f *client.Frame, at time.Duration) error {
+	if r.report.Frames == 0 {
+		if err := r.empty(); err != nil {
+			return err
+		}
+	}
 	if r.plain != nil {
 		if _, err := r.plain.Write(f.JPEG); err != nil {
 			return err
@@ -174,18 +179,18 @@ func (r *Recorder) Report() Report {
 	return out
 }
 
-// Close ends the file: its index and duration. A file without a picture is no recording, and is removed.
+// Close ends the file: its index and duration. An empty file is no recording, and is removed.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var err error
 	switch {
+	case r.mkv != nil:
+		err = r.mkv.Close() // closes the file
 	case r.report.Frames == 0:
 		err = r.remove()
-	case r.plain != nil:
-		err = errors.Join(r.plain.Flush(), r.file.Close())
 	default:
-		err = r.mkv.Close() // closes the file
+		err = errors.Join(r.plain.Flush(), r.file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("record to %q: %w", r.path, err)
@@ -193,16 +198,20 @@ func (r *Recorder) Close() error {
 	return r.failed
 }
 
-// remove takes the file away, but nothing that is none: a device or a pipe was there before.
+// empty throws away what was in the file; a pipe or a device has no such thing.
+func (r *Recorder) empty() error {
+	info, err := r.file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return r.file.Truncate(0)
+}
+
 func (r *Recorder) remove() error {
 	info, err := r.file.Stat()
-	if r.mkv != nil { // its first picture could not be written
-		err = errors.Join(err, r.mkv.Close())
-	} else {
-		err = errors.Join(err, r.file.Close())
-	}
-	if info != nil && info.Mode().IsRegular() {
-		err = errors.Join(err, os.Remove(r.path))
+	err = errors.Join(err, r.file.Close())
+	if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		err = os.Remove(r.path)
 	}
 	return err
 }

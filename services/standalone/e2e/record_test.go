@@ -5,7 +5,6 @@ package e2e
 import (
 	"cmp"
 	"encoding/json"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,27 +13,9 @@ import (
 
 	"github.com/framebus/framebus/services/client"
 	"github.com/framebus/framebus/services/client/record"
+	"github.com/framebus/framebus/services/client/record/recordtest"
 	"github.com/stretchr/testify/require"
 )
-
-// packetTimes are those of a file's pictures, as ffprobe reads them.
-func packetTimes(t *testing.T, path string) (out []time.Duration) {
-	t.Helper()
-	b, err := exec.Command("ffprobe", "-v", "error", "-show_entries", "packet=pts_time", "-of", "json", path).Output()
-	require.NoError(t, err, "ffprobe is needed: apt-get install ffmpeg")
-	var read struct {
-		Packets []struct {
-			PTS string `json:"pts_time"`
-		}
-	}
-	require.NoError(t, json.Unmarshal(b, &read))
-	for _, p := range read.Packets {
-		s, err := strconv.ParseFloat(p.PTS, 64)
-		require.NoError(t, err)
-		out = append(out, time.Duration(s*float64(time.Second)))
-	}
-	return out
-}
 
 func (s *system) record(path string, more ...string) *process {
 	s.t.Helper()
@@ -64,11 +45,11 @@ func TestRecording(t *testing.T) {
 		killed := s.record(path("killed"))
 		<-time.After(6 * time.Second)
 		killed.kill()
-		if n := len(packetTimes(t, path("killed"))); n < 120 {
+		if n := len(recordtest.Times(t, path("killed"))); n < 120 {
 			return "a killed recorder left " + strconv.Itoa(n) + " pictures that can be read"
 		}
 		r := reported(t, whole)
-		at := packetTimes(t, path("whole"))
+		at := recordtest.Times(t, path("whole"))
 		t.Logf("%d pictures in %v, %d missed", len(at), r.Duration, r.Missed)
 		if n := len(at); n < 598 || n > 602 {
 			return strconv.Itoa(n) + " pictures in 20 s"
@@ -111,7 +92,7 @@ func TestAReconnectIsAGapInTheRecording(t *testing.T) {
 	<-time.After(2 * time.Second)
 	s.gateway = s.startGateway(s.addr)
 	r := reported(t, p)
-	at := packetTimes(t, path)
+	at := recordtest.Times(t, path)
 	require.Len(t, at, int(r.Frames))
 	require.InDelta(t, 10, at[len(at)-1].Seconds(), 0.2, "the time goes on")
 	require.NotEmpty(t, r.Gaps)
