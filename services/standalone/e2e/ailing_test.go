@@ -38,15 +38,23 @@ func startEndpoint(t *testing.T, name string) *endpoint {
 		n, _ := e.took.LoadOrStore(r.URL.Path, &atomic.Int64{})
 		n.(*atomic.Int64).Add(1)
 	}))
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(promclient.NewRegistry()), zerolog.Nop())
-	e.proxy = toxiproxy.NewProxy(server, name, "127.0.0.1:0", strings.TrimPrefix(backend.URL, "http://"))
-	require.NoError(t, e.proxy.Start())
+	e.proxy = startToxic(t, name, strings.TrimPrefix(backend.URL, "http://"))
 	t.Cleanup(func() {
 		e.proxy.Stop()
 		backend.CloseClientConnections()
 		backend.Close()
 	})
 	return e
+}
+
+// startToxic starts a network in between that can be poisoned, and be cut.
+func startToxic(t *testing.T, name, target string) *toxiproxy.Proxy {
+	t.Helper()
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(promclient.NewRegistry()), zerolog.Nop())
+	p := toxiproxy.NewProxy(server, name, "127.0.0.1:0", target)
+	require.NoError(t, p.Start())
+	t.Cleanup(p.Stop)
+	return p
 }
 
 func (e *endpoint) url() string { return "http://" + e.proxy.Listen }

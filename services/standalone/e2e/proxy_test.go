@@ -14,11 +14,12 @@ import (
 )
 
 // wsProxy is a WebSocket proxy that takes a megabyte off the server's hands at any speed and passes it on as the next
-// one takes it; it may answer the server's pings itself.
+// one takes it; it may answer the server's pings itself, and lose some of what the server sends.
 type wsProxy struct {
 	l       net.Listener
 	target  string
 	answers bool
+	keeps   func(picture []byte) bool // nil: all; a binary message
 	mu      sync.Mutex
 	conns   []net.Conn
 	wg      sync.WaitGroup
@@ -28,9 +29,24 @@ const proxyHolds = 1 << 20 // bytes
 
 func startProxy(t *testing.T, target string, answers bool) *wsProxy {
 	t.Helper()
+	p := &wsProxy{target: target, answers: answers}
+	p.start(t)
+	return p
+}
+
+// startLossy starts one that loses what keeps is not true of.
+func startLossy(t *testing.T, target string, keeps func(picture []byte) bool) *wsProxy {
+	t.Helper()
+	p := &wsProxy{target: target, keeps: keeps}
+	p.start(t)
+	return p
+}
+
+func (p *wsProxy) start(t *testing.T) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &wsProxy{l: l, target: target, answers: answers}
+	p.l = l
 	p.wg.Go(p.serve)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -41,7 +57,6 @@ func startProxy(t *testing.T, target string, answers bool) *wsProxy {
 		p.mu.Unlock()
 		p.wg.Wait()
 	})
-	return p
 }
 
 func (p *wsProxy) addr() string { return p.l.Addr().String() }
@@ -63,7 +78,7 @@ func (p *wsProxy) serve() {
 		p.mu.Unlock()
 		up := &frames{to: server}
 		p.wg.Go(func() { up.pass(bufio.NewReader(client), nil); _ = server.Close() })
-		down := &frames{to: newHold(p, client)}
+		down := &frames{to: newHold(p, client), keeps: p.keeps}
 		p.wg.Go(func() {
 			var answer *frames
 			if p.answers {
@@ -77,8 +92,9 @@ func (p *wsProxy) serve() {
 
 // frames writes whole WebSocket frames, from any side.
 type frames struct {
-	mu sync.Mutex
-	to io.WriteCloser
+	mu    sync.Mutex
+	to    io.WriteCloser
+	keeps func(picture []byte) bool
 }
 
 func (f *frames) write(b []byte) error {
@@ -125,7 +141,10 @@ func (f *frames) pass(from *bufio.Reader, answer *frames) {
 		if _, err := io.ReadFull(from, frame[len(head):]); err != nil {
 			return
 		}
-		const ping, pong = 0x89, 0x8A
+		const picture, ping, pong = 0x82, 0x89, 0x8A
+		if f.keeps != nil && frame[0] == picture && !f.keeps(frame[len(head):]) {
+			continue
+		}
 		if answer != nil && frame[0] == ping {
 			masked := append([]byte{pong, 128 | byte(n), 0, 0, 0, 0}, frame[len(head):]...)
 			if answer.write(masked) != nil {
