@@ -38,8 +38,8 @@ type reader struct {
 	mat    gocv.Mat
 }
 
-// startReader starts a reader that only leave ends: were it to end by itself, it would free the pixels of a shot that is
-// being looked at.
+// startReader starts a reader that only leave ends: were it to end by itself, it would free the pixels of a shot that
+// is being looked at.
 func startReader(spec Spec) *reader {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &reader{
