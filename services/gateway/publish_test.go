@@ -7,6 +7,7 @@ import (
 	"image/jpeg"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -186,6 +187,32 @@ func TestWhatAClientPublishesIsAStreamLikeAnyOther(t *testing.T) {
 		return strings.Contains(body, `"by":"pub","state":"closed"`)
 	}, "its book is never closed")
 	r.eventually(func() bool { return !r.lists("desk") }, "an ended stream stays in the list")
+}
+
+// A question for the time that follows a picture is answered once the picture was read.
+func TestAPublisherIsToldWhatWasRead(t *testing.T) {
+	t.Parallel()
+	r := start(t, publishing())
+	p := r.publisher("?stream=desk", nil, viewer.Subprotocol)
+	answered := func() (newest int64) {
+		for _, m := range p.heard() {
+			if c := m.GetClock(); c != nil {
+				require.Greater(t, c.GetT1Us(), newest, "answers come in the order of the questions")
+				require.NotZero(t, c.GetT2Us())
+				require.GreaterOrEqual(t, c.GetT3Us(), c.GetT2Us())
+				newest = c.GetT1Us()
+			}
+		}
+		return newest
+	}
+	for i := range int64(20) {
+		p.publish(picture(uint64(i)))
+		question := `{"clock":{"t1Us":"` + strconv.FormatInt(i+1, 10) + `"}}`
+		require.NoError(t, p.ws.WriteMessage(websocket.TextMessage, []byte(question)))
+	}
+	r.eventually(func() bool { return answered() == 20 }, "the newest question is not answered")
+	require.Equal(t, 20, r.published().Pictures)
+	require.Empty(t, r.published().Refused)
 }
 
 func TestAnEnvelopeIsTakenToo(t *testing.T) {

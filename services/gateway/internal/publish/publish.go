@@ -118,6 +118,7 @@ func (k *Desk) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	s := &session{
 		desk: k, id: id, stream: stream, began: time.Now(), address: r.RemoteAddr, client: r.UserAgent(),
 		refused: map[reason]uint64{}, stop: make(chan struct{}),
+		asked: make(chan *pb.Clock, 1),
 	}
 	k.mu.Lock()
 	if err := k.may(stream); err != nil {

@@ -52,7 +52,8 @@ type session struct {
 	ending          sync.Once
 	closing         atomic.Bool // a close frame was sent: nothing prolongs the rest
 	stop            chan struct{}
-	heard           atomic.Int64 // ns after began, when bytes last came
+	asked           chan *pb.Clock // bound 1, the newest wins: it stands for all before it
+	heard           atomic.Int64   // ns after began, when bytes last came
 
 	mu       sync.Mutex
 	pictures uint64
@@ -152,10 +153,14 @@ func (s *session) ended(err error) error {
 // take publishes a message's picture.
 func (s *session) take(at time.Time, kind int, message []byte, pace *rate.Limiter) error {
 	if kind != websocket.BinaryMessage {
-		if protojson.Unmarshal(message, &pb.ClientMessage{}) == nil {
-			return nil // of a viewer's that mean nothing here
+		m := &pb.ClientMessage{}
+		if protojson.Unmarshal(message, m) != nil {
+			return refused(notBinary, "a picture comes as a binary message")
 		}
-		return refused(notBinary, "a picture comes as a binary message")
+		if c := m.GetClock(); c != nil {
+			s.ask(&pb.Clock{T1Us: c.GetT1Us(), T2Us: at.UnixMicro()})
+		}
+		return nil // others of a viewer's mean nothing here
 	}
 	pic, w, h, err := check(message, s.desk.lim.Side)
 	if err != nil {
@@ -173,6 +178,15 @@ func (s *session) take(at time.Time, kind int, message []byte, pace *rate.Limite
 	s.last = at
 	s.mu.Unlock()
 	return nil
+}
+
+// ask has a question for the time answered, which also tells the client that all it sent before was read.
+func (s *session) ask(c *pb.Clock) {
+	select {
+	case <-s.asked:
+	default:
+	}
+	s.asked <- c // only the reader puts one there
 }
 
 func (s *session) note(err error) {
@@ -204,6 +218,10 @@ func (s *session) watch(ctx context.Context) error {
 		case <-s.stop:
 			s.close(websocket.CloseGoingAway, "the gateway is ending")
 			return nil
+		case c := <-s.asked:
+			c.T3Us = time.Now().UnixMicro()
+			s.tell(&pb.ServerMessage{Message: &pb.ServerMessage_Clock{Clock: c}})
+			continue
 		case <-tick.C:
 		}
 		now := s.rate(last, time.Since(at))
