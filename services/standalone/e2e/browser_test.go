@@ -151,6 +151,12 @@ func TestThePageSaysWhyItIsRefused(t *testing.T) {
 		text := eval[string](t, ctx, "document.querySelector('.banner-text')?.textContent ?? ''")
 		return text != "" && containsFold(text, "full")
 	}, patience, 100*time.Millisecond, "the page does not say that the gateway is full")
+
+	require.NoError(t, chromedp.Run(ctx, chromedp.Navigate("http://"+s.addr+"/?stream=elsewhere")))
+	require.Eventually(t, func() bool {
+		return eval[string](t, ctx, "document.querySelector('.banner-text')?.textContent ?? ''") ==
+			`There is no stream "elsewhere". Choose another, or wait until it comes`
+	}, patience, 100*time.Millisecond, "the page does not say that there is no such stream")
 }
 
 func TestTheBrowserExample(t *testing.T) {

@@ -192,6 +192,7 @@ func TestPage(t *testing.T) {
 	t.Run("control messages go out", func(t *testing.T) { control(t, ctx) })
 	t.Run("a restarted gateway is found again", func(t *testing.T) { restart(t, ctx) })
 	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { refusal(t, ctx) })
+	t.Run("before the first picture nothing is judged", func(t *testing.T) { unjudged(t, ctx) })
 	t.Run("goodbye is told and obeyed", func(t *testing.T) { goodbye(t, ctx) })
 	t.Run("a hidden tab pauses", func(t *testing.T) { hidden(t, ctx) })
 	t.Run("the rung is told, why, and chosen", func(t *testing.T) { rungs(t, ctx) })
@@ -333,6 +334,27 @@ func refusal(t *testing.T, ctx context.Context) {
 	b.keep("refused")
 	s.setRefuse("")
 	b.eventually(painting3, "it gets in when there is room")
+}
+
+func unjudged(t *testing.T, ctx context.Context) {
+	s := newStand(t, 480, 360, 10)
+	s.setRefuse("not yet")
+	b := open(t, ctx, "http://"+s.addr+"/", 1280, 720, false)
+	pill := func(quality, words string) string {
+		return "document.querySelector('#pill').dataset.quality === '" + quality + "' && " +
+			"document.querySelector('.pill-text').textContent === '" + words + "' && " +
+			"document.querySelector('#pill').getAttribute('aria-label').endsWith(': " + strings.ToLower(words) + "')"
+	}
+	b.eventually("framebus.state === 'waiting' && "+pill("connecting", "Connecting"), "it connects")
+	s.setPause(true)
+	s.setRefuse("")
+	b.eventually("framebus.state === 'open' && "+pill("none", "No picture"), "it is connected, and nothing came")
+	b.keep("no-picture")
+	s.setPause(false)
+	b.eventually(painting3+" && "+pill("good", "Good"), "then it is judged")
+	s.setPause(true)
+	b.eventually(pill("poor", "Poor")+" && document.querySelector('[data-field=age]').textContent === '–'",
+		"a connection that was good is poor without pictures, and none is of an age")
 }
 
 func goodbye(t *testing.T, ctx context.Context) {
@@ -673,7 +695,7 @@ func modules(t *testing.T, ctx context.Context) {
 	require.Equal(t, [][]int{{59, 59}}, parts, "an hour later nothing is left")
 
 	var waits []float64
-	b.eval(`import('/connection.js').then(({ backoff }) =>
+	b.eval(`import('/link.js').then(({ backoff }) =>
 		[1, 2, 3, 4, 9, 99].flatMap((n) => [backoff(n, 0), backoff(n, 1)]))`, &waits)
 	require.InDeltaSlice(t, []float64{150, 250, 300, 500, 600, 1000, 1050, 1750, 1050, 1750, 1050, 1750}, waits, 0.001)
 

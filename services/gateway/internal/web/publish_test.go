@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"net"
@@ -28,6 +29,8 @@ type desk struct {
 	jpegs   [][]byte
 	streams []string // one a connection
 	conn    *websocket.Conn
+	mute    bool      // tells nobody what it read
+	asked   *pb.Clock // the newest question, nil once it was answered
 }
 
 // newest is the last picture that came, and how many did.
@@ -86,22 +89,42 @@ func (s *stand) servePublish(ctx context.Context, w http.ResponseWriter, r *http
 	s.conns.Go(func() {
 		defer close(done)
 		for {
-			_, b, err := c.ReadMessage()
+			kind, b, err := c.ReadMessage()
 			if err != nil {
 				return
 			}
-			s.desk.set(func(d *desk) { d.jpegs = append(d.jpegs, b) })
+			if kind == websocket.BinaryMessage {
+				s.desk.set(func(d *desk) { d.jpegs = append(d.jpegs, b) })
+				continue
+			}
+			m := new(pb.ClientMessage)
+			if err := protojson.Unmarshal(b, m); err != nil {
+				panic("the page sent no protojson of ClientMessage: " + err.Error() + ": " + string(b))
+			}
+			s.desk.set(func(d *desk) { d.asked = m.GetClock() })
 		}
 	})
 	s.conns.Go(func() {
 		defer c.Close()
-		tick := time.NewTicker(200 * time.Millisecond)
+		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for n := uint64(1); ; n++ {
-			b, err := protojson.Marshal(&pb.ServerMessage{Message: &pb.ServerMessage_Stats{Stats: &pb.Stats{
+		tell := func(m *pb.ServerMessage) bool {
+			b, err := protojson.Marshal(m)
+			return err == nil && c.WriteMessage(websocket.TextMessage, b) == nil
+		}
+		for n := uint64(0); ; n++ {
+			if n%20 == 0 && !tell(&pb.ServerMessage{Message: &pb.ServerMessage_Stats{Stats: &pb.Stats{
 				Stream: stream, Fps: 9.5, Mbps: 1.25, Sent: n, Skipped: map[string]uint64{"dimensions": 2},
-			}}})
-			if err != nil || c.WriteMessage(websocket.TextMessage, b) != nil {
+			}}}) {
+				return
+			}
+			var asked *pb.Clock
+			s.desk.set(func(d *desk) {
+				if !d.mute {
+					asked, d.asked = d.asked, nil
+				}
+			})
+			if asked != nil && !tell(&pb.ServerMessage{Message: &pb.ServerMessage_Clock{Clock: asked}}) {
 				return
 			}
 			select {
@@ -130,6 +153,7 @@ func TestPublishPage(t *testing.T) {
 		return
 	}
 	t.Run("a camera is published", func(t *testing.T) { publishes(t, ctx) })
+	t.Run("nothing follows a picture that is late", func(t *testing.T) { lateHolds(t, ctx) })
 	t.Run("a refusal is told in the gateway's words", func(t *testing.T) { publishRefused(t, ctx) })
 	t.Run("a call publishes under a name of its room", func(t *testing.T) { calls(t, ctx) })
 	t.Run("who is in a room", func(t *testing.T) { rooms(t, ctx) })
@@ -174,6 +198,26 @@ func publishes(t *testing.T, ctx context.Context) {
 	require.Empty(t, b.complaints())
 }
 
+// A line may hold seconds of pictures that the page knows nothing of: what counts is what the gateway says it has read.
+func lateHolds(t *testing.T, ctx context.Context) {
+	s := newStand(t, 320, 240, 5)
+	b := open(t, ctx, "http://"+s.addr+"/publish.html?stream=desk&size=320x240&fps=10", 800, 600, false)
+	b.click("#camera")
+	b.eventually("!document.querySelector('#go').disabled", "the camera is open")
+	b.click("#go")
+	sent := func() (n int) { _, n = s.desk.newest(t); return n }
+	require.Eventually(t, func() bool { return sent() > 20 }, patience, 10*time.Millisecond, "pictures come")
+	s.desk.set(func(d *desk) { d.mute = true })
+	before := sent()
+	var held int
+	b.eval("framebus.stats().held", &held)
+	b.eventually(fmt.Sprintf("framebus.stats().held > %d", held+20), "pictures are held back")
+	require.LessOrEqual(t, sent()-before, 8, "those that are late are waited for")
+	s.desk.set(func(d *desk) { d.mute = false })
+	require.Eventually(t, func() bool { return sent() > before+20 }, patience, 10*time.Millisecond, "it goes on")
+	require.Empty(t, b.complaints())
+}
+
 func publishRefused(t *testing.T, ctx context.Context) {
 	s := newStand(t, 320, 240, 5)
 	s.desk.set(func(d *desk) { d.token, d.taken = "open sesame", "door" })
@@ -181,7 +225,8 @@ func publishRefused(t *testing.T, ctx context.Context) {
 	b.click("#camera")
 	b.eventually("!document.querySelector('#go').disabled", "the camera is open")
 	b.click("#go")
-	b.eventually("framebus.stats().said.includes('needs the right token')", "the reason is told")
+	b.eventually("framebus.stats().said === 'Publishing needs the right token. Enter it under Token' && "+
+		"document.activeElement.id === 'token'", "the reason is told, and where to mend it")
 	b.keep("publish-phone")
 	b.eval("document.querySelector('#token').value = 'open sesame'", nil)
 	b.click("#go")

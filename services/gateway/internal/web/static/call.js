@@ -116,6 +116,7 @@ shutter.onpicture = (buffer) => publisher.send(buffer);
 publisher.onstate = (state) => {
   publishing = state;
   if (state.phase === 'refused') leave(state.why);
+  if (state.phase === 'refused' && state.status === 401) $('token').focus();
   $('self-about').textContent = state.phase === 'open' ? '' : 'not sent yet';
   say();
 };

@@ -2,7 +2,7 @@
 // so that what each line gained lately can be told beside what it has in all.
 
 import { nowMs } from './clock.js';
-import { element } from './dom.js';
+import { element, sentence } from './dom.js';
 import { Sheet } from './sheet.js';
 
 const EVERY_MS = 1000;
@@ -223,8 +223,6 @@ export class Ledger {
     return row;
   }
 }
-
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 const signed = (n) => (n > 0 ? `+${grouped(n)}` : `−${grouped(-n)}`);
 

@@ -3,6 +3,7 @@
 import { Banner, Help, Toast, fadeWhenIdle, keepAwake, toggleFullscreen } from './chrome.js';
 import { eventMs, nowMs, nowUs } from './clock.js';
 import { Connection } from './connection.js';
+import { sentence } from './dom.js';
 import { FLAG_UNSYNCED, FORMAT_JPEG, RUNGS, decode } from './envelope.js';
 import { HOPS, HopsBar } from './hops.js';
 import { bind } from './keys.js';
@@ -79,11 +80,16 @@ function updateStale(silenceMs) {
 }
 
 function say() {
-  if (phase.phase === 'waiting') banner.say(phase.why, phase.untilMs, phase.refused ? 'refused' : 'lost');
+  if (phase.phase === 'waiting') banner.say(waiting(phase), phase.untilMs, phase.refused ? 'refused' : 'lost');
   else if (phase.phase === 'connecting') banner.say(phase.attempt > 1 ? 'Reconnecting…' : 'Connecting…');
   else if (slate) banner.say(slate, 0, 'slate');
   else if (!fresh || wasStale) banner.say('Waiting for a picture…');
   else banner.say('');
+}
+
+// waiting tells why there is no connection and, where that may lie in what this page asks for, what to do.
+function waiting({ why, status }) {
+  return status === 404 && stream ? `${why}. Choose another, or wait until it comes` : why;
 }
 
 connection.onpicture = (buffer, arrivedMs) => {
@@ -156,7 +162,7 @@ connection.onmessage = (message) => {
   } else if (message.echo) {
     connection.send({ echo: message.echo }); // a ping that no proxy answers
   } else if (message.bye) {
-    banner.say(message.bye.reason || 'The gateway says goodbye', 0, 'lost');
+    banner.say(sentence(message.bye.reason || 'the gateway says goodbye'), 0, 'lost');
   }
 };
 
@@ -167,7 +173,7 @@ function notice(said) {
     reports.every = true;
   } else if (kind === 'state') {
     const out = state && state !== 'STREAM_STATE_LIVE';
-    slate = out ? text || 'The source gives no pictures' : '';
+    slate = out ? sentence(text || 'the source gives no pictures') : '';
     say();
   } else if (kind === 'rung' || kind === 'quality') {
     // The quality follows the connection all the time: a word over the picture for each change would be a nuisance.
@@ -206,6 +212,7 @@ function numbers() {
   const rttUs = connection.clock.rttUs();
   return {
     ...now,
+    open: connection.isOpen,
     rttMs: rttUs === null ? (stats.server?.rttMs ?? null) : rttUs / 1000,
     reconnects: connection.reconnects,
     skippedFrames: totals.skipped,

@@ -2,8 +2,7 @@
 // module workers), else here. Pictures are numbered so that what was painted can be told from what was given.
 
 import { Screen, decoder } from './screen.js';
-
-const WORKER_START_MS = 4000;
+import { startWorker } from './worker.js';
 
 export class Painter {
   onpaint = () => {};
@@ -24,7 +23,8 @@ export class Painter {
   kind = 'starting';
 
   async #start(how) {
-    const worker = how === 'main' || how === 'img' ? null : await startWorker();
+    const able = how !== 'main' && how !== 'img' && 'transferControlToOffscreen' in HTMLCanvasElement.prototype;
+    const worker = able ? await startWorker('paint-worker.js', { type: 'module' }) : null;
     const canvas = document.createElement('canvas');
     canvas.width = 640;
     canvas.height = 480;
@@ -101,31 +101,4 @@ export class Painter {
     if (data.error) asked?.reject(new Error(data.error));
     else asked?.resolve(data.answer);
   }
-}
-
-// startWorker resolves to a worker that can paint, or null.
-function startWorker() {
-  const able = typeof OffscreenCanvas === 'function' && 'transferControlToOffscreen' in HTMLCanvasElement.prototype;
-  if (!able || typeof Worker !== 'function') return Promise.resolve(null);
-  return new Promise((resolve) => {
-    let worker;
-    try {
-      worker = new Worker(new URL('paint-worker.js', import.meta.url), { type: 'module' });
-    } catch {
-      resolve(null);
-      return;
-    }
-    const settle = (able) => {
-      clearTimeout(timer);
-      worker.onmessage = worker.onerror = null;
-      if (!able) worker.terminate();
-      resolve(able ? worker : null);
-    };
-    const timer = setTimeout(() => settle(false), WORKER_START_MS);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      settle(false);
-    };
-    worker.onmessage = ({ data }) => settle(data.able);
-  });
 }

@@ -75,12 +75,13 @@ function reshape() {
 function say(how, text) {
   $('said').dataset.kind = how;
   if ($('said').textContent !== text) $('said').textContent = text;
+  if (how === 'bad') $('said').scrollIntoView({ block: 'nearest' }); // on a phone the button is far below
 }
 
 shutter.ready = () => publisher.ready();
 shutter.onpicture = (buffer) => publisher.send(buffer);
 
-publisher.onstate = ({ phase, why }) => {
+publisher.onstate = ({ phase, why, status }) => {
   const on = phase !== 'off' && phase !== 'refused';
   $('go').textContent = on ? 'Stop' : 'Publish';
   $('go').classList.toggle('stop', on);
@@ -88,6 +89,7 @@ publisher.onstate = ({ phase, why }) => {
   $('stream').readOnly = $('token').readOnly = on;
   $('watch').hidden = phase !== 'open';
   if (!on) shutter.stop();
+  if (phase === 'refused' && status === 401) $('token').focus({ preventScroll: true });
   if (phase === 'waiting' || phase === 'refused') say('bad', phase === 'waiting' ? `${why}. Trying again…` : why);
   else say('calm', LABELS[phase] ?? (media ? 'Stopped. Nothing is sent.' : ''));
 };
@@ -157,6 +159,7 @@ window.framebus = Object.freeze({
     said: $('said').textContent,
     sent: publisher.sent,
     held: publisher.held,
+    unsent: publisher.unsent,
     missed: shutter.missed,
     reconnects: publisher.reconnects,
     taken: told,

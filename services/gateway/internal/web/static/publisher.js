@@ -2,69 +2,82 @@
 // no picture: what cannot be sent now is not sent.
 
 import { nowMs } from './clock.js';
-import { backoff } from './connection.js';
-import { closeWords, refusal, sentence } from './refusal.js';
+import { Link } from './link.js';
 
-const PROTOCOL = 'framebus.v1';
-const SILENCE_MS = 6000; // stats come once a second, so this is a dead connection
-const HIDDEN_SILENCE_MS = 30000; // a page behind others may be slow to hear them
+const HIDDEN_SILENCE_MS = 30000; // a page behind others may be slow to hear the gateway
 // What trying again does not change, as long as the name was never ours: no name, no token, not allowed, in use.
-const FINAL = new Set([400, 401, 403, 409]);
+const FINAL = [400, 401, 403, 409];
+const QUEUE_MS = 150; // how much longer than over a free line a picture may be on its way before none follows
+const UNDERWAY = 256; // pictures whose way is watched, at most; only a gateway that never answers lets so many be
 
 export class Publisher {
-  // onstate gets { phase: 'connecting' | 'open' | 'waiting' | 'refused' | 'off', why }. onstats gets the gateway's
-  // figures, onnotice its words.
+  // onstate gets the link's states. onstats gets the gateway's figures, onnotice its words.
   onstate = () => {};
   onstats = () => {};
   onnotice = () => {};
 
-  phase = 'off';
   sent = 0;
   held = 0; // pictures that were not sent because others were still on their way
-  reconnects = 0;
-  #socket = null;
   #stream = '';
   #token = '';
-  #attempt = 0;
-  #opened = false; // whether the name was ours since open was called
-  #retry = 0;
-  #heardMs = 0;
+  #link = new Link({
+    where: () => this.#url(), token: () => this.#token, final: FINAL, hiddenMs: HIDDEN_SILENCE_MS,
+  });
   #lastBytes = 0;
+  #underway = []; // when each picture left that the gateway has not read yet, ms, the oldest first
+  #leastMs = Infinity; // the least way of a picture and of the answer to it
 
   constructor() {
-    setInterval(() => this.#check(), 500);
-    addEventListener('online', () => this.#retry && this.#dial());
+    this.#link.onstate = (state) => {
+      if (state.phase === 'open') [this.#lastBytes, this.#underway, this.#leastMs] = [0, [], Infinity];
+      const ask = state.phase === 'refused' && state.status === 401;
+      this.onstate(ask ? { ...state, why: `${state.why}. Enter it under Token` } : state);
+    };
+    this.#link.onmessage = (data, ms) => this.#hear(data, ms);
     addEventListener('pagehide', () => this.close());
   }
 
   open(stream, token = '') {
-    this.close();
     [this.#stream, this.#token] = [stream, token];
-    [this.#attempt, this.#opened, this.sent, this.held, this.reconnects] = [0, false, 0, 0, 0];
-    this.#dial();
+    [this.sent, this.held, this.#link.reconnects] = [0, 0, 0];
+    this.#link.open();
   }
 
   close() {
-    clearTimeout(this.#retry);
-    this.#retry = 0;
-    this.#abandon();
-    this.#say('off');
+    this.#link.close();
   }
 
-  // ready tells whether a picture would go out now. While more than one is unsent none is: the newest then goes later.
+  get phase() {
+    return this.#link.phase;
+  }
+
+  get reconnects() {
+    return this.#link.reconnects;
+  }
+
+  // unsent is how many bytes wait in the page.
+  get unsent() {
+    return this.#link.unsent;
+  }
+
+  // ready tells whether a picture would go out now. While more than one waits in the page none does, nor while the
+  // oldest on its way is late: the network's own queues, and the system's, hold seconds of pictures on a slow line.
   ready() {
-    const socket = this.#socket;
-    if (socket?.readyState !== WebSocket.OPEN) return false;
-    if (socket.bufferedAmount <= this.#lastBytes) return true;
+    if (!this.#link.isOpen) return false;
+    const late = this.#underway.length > 1 && nowMs() - this.#underway[0] > this.#leastMs + QUEUE_MS;
+    if (this.unsent <= this.#lastBytes && !late) return true;
     this.held++;
     return false;
   }
 
   send(buffer) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    this.#socket.send(buffer);
+    const leftMs = nowMs();
+    if (!this.#link.send(buffer)) return;
     this.#lastBytes = buffer.byteLength;
     this.sent++;
+    // The gateway answers what comes after a picture once it has read that.
+    this.#link.send(JSON.stringify({ clock: { t1Us: String(Math.round(1000 * leftMs)) } }));
+    if (this.#underway.length < UNDERWAY) this.#underway.push(leftMs);
   }
 
   #url() {
@@ -73,82 +86,21 @@ export class Publisher {
     return url;
   }
 
-  #say(phase, why = '') {
-    this.phase = phase;
-    this.onstate({ phase, why });
-  }
-
-  #dial() {
-    this.#abandon();
-    clearTimeout(this.#retry);
-    this.#retry = 0;
-    this.#attempt++;
-    this.#say('connecting');
-    const url = this.#url();
-    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    if (this.#token) url.searchParams.set('token', this.#token); // a page cannot set a handshake's headers
-    const socket = new WebSocket(url, PROTOCOL);
-    socket.binaryType = 'arraybuffer';
-    this.#socket = socket;
-    this.#heardMs = nowMs();
-    let opened = false;
-    socket.onopen = () => {
-      opened = true;
-      if (this.#opened) this.reconnects++;
-      this.#opened = true;
-      this.#lastBytes = 0;
-      this.#heardMs = nowMs();
-      this.#say('open');
-    };
-    socket.onmessage = ({ data }) => this.#hear(data);
-    socket.onclose = (event) => {
-      if (socket !== this.#socket) return;
-      this.#socket = null;
-      if (opened) this.#again(closeWords(event));
-      else void this.#unopened();
-    };
-  }
-
-  #hear(data) {
-    this.#heardMs = nowMs();
-    this.#attempt = 0;
+  #hear(data, ms) {
     let message;
     try {
       message = JSON.parse(data);
     } catch {
       return;
     }
-    if (message.stats) this.onstats(message.stats);
+    if (message.clock) this.#read(Number(message.clock.t1Us) / 1000, ms);
+    else if (message.stats) this.onstats(message.stats);
     else if (message.notice) this.onnotice(message.notice);
   }
 
-  // unopened finds out why a handshake failed, and whether trying again may help.
-  async #unopened() {
-    const attempt = this.#attempt;
-    const { status, words } = await refusal(this.#url(), this.#token ? { authorization: `Bearer ${this.#token}` } : {});
-    if (this.phase !== 'connecting' || attempt !== this.#attempt || this.#socket) return; // closed or opened meanwhile
-    if (FINAL.has(status) && !this.#opened) this.#say('refused', words);
-    else this.#again(words || (status ? 'The connection was refused' : 'The gateway cannot be reached'));
-  }
-
-  #again(why) {
-    this.#retry = setTimeout(() => this.#dial(), backoff(Math.max(1, this.#attempt)));
-    this.#say('waiting', sentence(why));
-  }
-
-  // abandon forgets a socket without waiting for its closing handshake, which a dead peer never ends.
-  #abandon() {
-    const socket = this.#socket;
-    this.#socket = null;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(1000);
-  }
-
-  #check() {
-    const limit = document.hidden ? HIDDEN_SILENCE_MS : SILENCE_MS;
-    if (!this.#socket || nowMs() - this.#heardMs < limit) return;
-    this.#abandon();
-    this.#again('The gateway does not answer');
+  // read notes that the gateway has read the picture that left then, and all before it.
+  #read(leftMs, ms) {
+    this.#leastMs = Math.min(this.#leastMs, ms - leftMs);
+    while (this.#underway.length && this.#underway[0] <= leftMs + 0.001) this.#underway.shift();
   }
 }

@@ -1,6 +1,6 @@
 // Why the gateway does not let a page in, or closed its connection: in the gateway's own words where it has any.
 
-export const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+import { sentence } from './dom.js';
 
 export function closeWords(event) {
   if (event.reason) return sentence(event.reason);
@@ -10,6 +10,9 @@ export function closeWords(event) {
   if (event.code === 1013) return 'The gateway is busy';
   return 'The connection was lost';
 }
+
+// forPrograms tells whether a hint is of paths and headers, which is no help to who looks at a page.
+const forPrograms = (hint) => /^[A-Z]+ \/|Authorization/.test(hint);
 
 // refusal asks the same path over HTTP, because a page cannot see why a handshake failed. It resolves to the status, 0
 // where nobody is there, and the gateway's own words, '' where it refuses nothing.
@@ -21,8 +24,8 @@ export async function refusal(url, headers = {}) {
     const text = await answer.text();
     try {
       const { error, message, reason, hint } = JSON.parse(text);
-      const words = [error || message || reason, hint].filter((s) => typeof s === 'string' && s);
-      if (words.length) return { status, words: sentence(words.join('. ')) };
+      const words = [error || message || reason, hint].filter((s) => typeof s === 'string' && s && !forPrograms(s));
+      if (words.length) return { status, words: words.map(sentence).join('. ') };
     } catch {
       // Not JSON: a proxy in between speaks.
     }

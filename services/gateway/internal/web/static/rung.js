@@ -1,6 +1,7 @@
 // The rung: which of the picture's sizes this page is on and why, and the one that was chosen instead. The choice
 // stands in the URL, as the stream does.
 
+import { sentence } from './dom.js';
 import { RUNGS } from './envelope.js';
 import { Menu } from './menu.js';
 
@@ -108,8 +109,6 @@ export class Rung {
     });
   }
 }
-
-const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,7 +1,7 @@
 // Pictures out of a <video>: so many a second, of one size, as JPEG. The clock and the encoder run in a worker, because
 // a page behind others has its timers slowed down, and who shows a screen is always behind another window.
 
-const WORKER_START_MS = 4000;
+import { startWorker } from './worker.js';
 
 // fit places a picture of w×h on a canvas: `cover` fills it and cuts what is over, else the whole picture is shown
 // with bars. s is what is taken of the source, d where it goes.
@@ -34,7 +34,7 @@ export class Shutter {
     this.stop();
     this.#set = set;
     this.missed = 0;
-    const worker = await startWorker();
+    const worker = await startWorker('shutter-worker.js');
     if (this.#set !== set) {
       worker?.terminate();
       return;
@@ -101,25 +101,4 @@ export class Shutter {
     this.#busy = false;
     if (buffer && this.#set) this.onpicture(buffer);
   }
-}
-
-// startWorker resolves to a worker that can encode, or null.
-function startWorker() {
-  if (typeof OffscreenCanvas !== 'function' || typeof Worker !== 'function') return Promise.resolve(null);
-  return new Promise((resolve) => {
-    let worker;
-    const settle = (able) => {
-      clearTimeout(timer);
-      worker.onmessage = worker.onerror = null;
-      if (!able) worker.terminate();
-      resolve(able ? worker : null);
-    };
-    const timer = setTimeout(() => settle(false), WORKER_START_MS);
-    worker = new Worker(new URL('shutter-worker.js', import.meta.url));
-    worker.onerror = (event) => {
-      event.preventDefault();
-      settle(false);
-    };
-    worker.onmessage = ({ data }) => settle(data.able);
-  });
 }

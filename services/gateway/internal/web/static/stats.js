@@ -143,7 +143,8 @@ export class Stats {
       young: ms - this.#since < WINDOW_MS, // rates are not steady yet
       drops: totals.skipped + totals.superseded + totals.failed,
       silenceMs,
-      connection: connectionQuality({
+      // Before a stream's first picture there is nothing to judge.
+      connection: !newest ? 'none' : connectionQuality({
         open,
         sinceOpenMs: ms - this.#since,
         silenceMs,
