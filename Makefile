@@ -36,9 +36,10 @@ run: ## install what is missing, build, run everything in one process; prints th
 setup: ## install what building and testing need
 	@deploy/setup/setup.sh test
 
-build: ## bin/framebus, bin/capture, bin/encoder, bin/gateway
+build: ## bin/framebus, bin/framebus-view (with a window), bin/capture, bin/encoder, bin/gateway
 	@$(E) [ -d bin ] || echo 'building; the first time on a machine takes minutes, most of it C++'; mkdir -p bin; go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/standalone/cmd/framebus \
-	  ./services/capture/cmd/capture ./services/encoder/cmd/encoder ./services/gateway/cmd/gateway
+	  ./services/standalone/cmd/framebus-view ./services/capture/cmd/capture ./services/encoder/cmd/encoder \
+	  ./services/gateway/cmd/gateway
 
 test: ## install what is missing and run all tests, with the race detector
 	@deploy/setup/setup.sh test

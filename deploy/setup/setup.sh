@@ -16,13 +16,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Of OpenCV's libraries four are linked; the other headers are there because opencv.hpp, which gocv includes, names every
-# module that Debian built. The whole of libopencv-dev would be 300 MB more.
+# Of OpenCV's libraries five are linked, highgui by the window alone; the other headers are there because opencv.hpp,
+# which gocv includes, names every module that Debian built. The whole of libopencv-dev would be 300 MB more.
 build_packages=(g++ pkg-config make git ca-certificates curl xz-utils libturbojpeg0-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev
   libopencv-calib3d-dev libopencv-dnn-dev libopencv-features2d-dev libopencv-flann-dev libopencv-highgui-dev
   libopencv-ml-dev libopencv-objdetect-dev libopencv-photo-dev libopencv-stitching-dev libopencv-video-dev)
-test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2 zsh fish)
+test_packages=(ffmpeg python3 python3-websockets python3-opencv fonts-dejavu-core iproute2 zsh fish
+  xvfb evilwm xdotool)
 ci_packages=(debootstrap) # make images-offline
 
 has_browser() {

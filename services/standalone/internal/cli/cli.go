@@ -27,6 +27,7 @@ const (
 
 type commands struct {
 	Up         up         `cmd:"" help:"Run everything in one process: bus, capture, encoder and gateway."`
+	View       viewCmd    `cmd:"" help:"Show a stream in a window, or as a line of figures."`
 	Record     recordCmd  `cmd:"" help:"Record a stream to a file, as it comes."`
 	Publish    publish    `cmd:"" help:"Publish a folder, a file or a camera: a stream like any other."`
 	Streams    streams    `cmd:"" help:"List a gateway's streams."`
@@ -39,8 +40,8 @@ type commands struct {
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
-// Main runs one command and returns the exit code.
-func Main(args []string) int {
+// Main runs one command and returns the exit code. Where open is nil this program has no windows.
+func Main(args []string, open WindowOpener) int {
 	var c commands
 	parser, err := kong.New(&c, service.Options("framebus", "Live pictures from any camera to any WebSocket client.",
 		service.Version)...)
@@ -62,6 +63,7 @@ func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	chosen.BindTo(ctx, (*context.Context)(nil))
+	chosen.Bind(open)
 	err = chosen.Run()
 	var wrong usageError
 	switch {

@@ -38,7 +38,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if name, value, _ := strings.Cut(asProgram, "="); os.Getenv(name) == value {
-		os.Exit(cli.Main(os.Args[1:]))
+		os.Exit(cli.Main(os.Args[1:], nil))
 	}
 	goleak.VerifyTestMain(m)
 }
