@@ -80,7 +80,7 @@ const (
 	FlagSampled = 1 << 0
 	// FlagUnsynced: captured by a clock that is not synchronised.
 	FlagUnsynced = 1 << 1
-	// FlagReference: the payload names a place in shared memory.
+	// FlagReference: the payload is a Reference, which says where in shared memory the picture lies.
 	FlagReference = 1 << 2
 )
 
@@ -169,7 +169,8 @@ var (
 )
 
 // Parse reads an envelope and returns its header and its payload, an alias of b. An empty payload is a probe and
-// valid with any size; otherwise a raw payload's length must be what its format and size ask for.
+// valid with any size; otherwise a raw payload's length must be what its format and size ask for. Where FlagReference
+// is set, the payload is for ParseReference.
 func Parse(b []byte) (Header, []byte, error) {
 	var h Header
 	if len(b) < HeaderLen {
@@ -212,6 +213,12 @@ func (h *Header) check() error {
 	}
 	if h.Width == 0 || h.Height == 0 || h.Width > MaxSide || h.Height > MaxSide {
 		return fmt.Errorf("%w: %d×%d", ErrSize, h.Width, h.Height)
+	}
+	if h.Flags&FlagReference != 0 {
+		if h.PayloadLen != ReferenceLen {
+			return fmt.Errorf("%w: a reference of %d bytes", ErrLength, h.PayloadLen)
+		}
+		return nil
 	}
 	if want := PayloadSize(h.Format, int(h.Width), int(h.Height)); want > 0 && want != int(h.PayloadLen) {
 		return fmt.Errorf("%w: %d bytes are no %d×%d picture", ErrLength, h.PayloadLen, h.Width, h.Height)
