@@ -143,6 +143,8 @@ const (
 	Fate_FATE_FOREIGN Fate = 5
 	// The answer to a probe; no book counts it.
 	Fate_FATE_PROBE Fate = 6
+	// Its shared memory was given to another frame, or was not there, before the pixels were read.
+	Fate_FATE_OVERWRITTEN Fate = 7
 )
 
 // Enum value maps for Fate.
@@ -155,6 +157,7 @@ var (
 		4: "FATE_CORRUPT",
 		5: "FATE_FOREIGN",
 		6: "FATE_PROBE",
+		7: "FATE_OVERWRITTEN",
 	}
 	Fate_value = map[string]int32{
 		"FATE_UNSPECIFIED": 0,
@@ -164,6 +167,7 @@ var (
 		"FATE_CORRUPT":     4,
 		"FATE_FOREIGN":     5,
 		"FATE_PROBE":       6,
+		"FATE_OVERWRITTEN": 7,
 	}
 )
 
@@ -515,7 +519,9 @@ type StreamStatus struct {
 	Readers  []*ReaderEcho  `protobuf:"bytes,12,rep,name=readers,proto3" json:"readers,omitempty"`
 	Clocks   []*ClockOffset `protobuf:"bytes,13,rep,name=clocks,proto3" json:"clocks,omitempty"`
 	// This owner's epochs that are over, newest first: the last four.
-	Ended         []*EndedEpoch `protobuf:"bytes,14,rep,name=ended,proto3" json:"ended,omitempty"`
+	Ended []*EndedEpoch `protobuf:"bytes,14,rep,name=ended,proto3" json:"ended,omitempty"`
+	// The memory that its raw frames lie in, where there is any.
+	Region        *Region `protobuf:"bytes,15,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +654,85 @@ func (x *StreamStatus) GetEnded() []*EndedEpoch {
 	return nil
 }
 
+func (x *StreamStatus) GetRegion() *Region {
+	if x != nil {
+		return x.Region
+	}
+	return nil
+}
+
+// Region is shared memory of one host that raw frames lie in, for those who can map it (docs/protocol.md).
+type Region struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The file's name in the folder of shared memory.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// Of the file, bytes.
+	Size          uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Slots         uint32 `protobuf:"varint,4,opt,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Region) Reset() {
+	*x = Region{}
+	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Region) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Region) ProtoMessage() {}
+
+func (x *Region) ProtoReflect() protoreflect.Message {
+	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Region.ProtoReflect.Descriptor instead.
+func (*Region) Descriptor() ([]byte, []int) {
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Region) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Region) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Region) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Region) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
 // EndedEpoch is an epoch that its owner has ended. Its book goes on until it is closed.
 type EndedEpoch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -660,7 +745,7 @@ type EndedEpoch struct {
 
 func (x *EndedEpoch) Reset() {
 	*x = EndedEpoch{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +757,7 @@ func (x *EndedEpoch) String() string {
 func (*EndedEpoch) ProtoMessage() {}
 
 func (x *EndedEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[3]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +770,7 @@ func (x *EndedEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndedEpoch.ProtoReflect.Descriptor instead.
 func (*EndedEpoch) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{3}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EndedEpoch) GetEpoch() uint64 {
@@ -737,7 +822,7 @@ type Book struct {
 
 func (x *Book) Reset() {
 	*x = Book{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +834,7 @@ func (x *Book) String() string {
 func (*Book) ProtoMessage() {}
 
 func (x *Book) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[4]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +847,7 @@ func (x *Book) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Book.ProtoReflect.Descriptor instead.
 func (*Book) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{4}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Book) GetCaptured() uint64 {
@@ -869,7 +954,7 @@ type EncoderShare struct {
 
 func (x *EncoderShare) Reset() {
 	*x = EncoderShare{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +966,7 @@ func (x *EncoderShare) String() string {
 func (*EncoderShare) ProtoMessage() {}
 
 func (x *EncoderShare) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[5]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +979,7 @@ func (x *EncoderShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderShare.ProtoReflect.Descriptor instead.
 func (*EncoderShare) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{5}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EncoderShare) GetEncoder() string {
@@ -937,7 +1022,7 @@ type ReaderEcho struct {
 
 func (x *ReaderEcho) Reset() {
 	*x = ReaderEcho{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1034,7 @@ func (x *ReaderEcho) String() string {
 func (*ReaderEcho) ProtoMessage() {}
 
 func (x *ReaderEcho) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[6]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1047,7 @@ func (x *ReaderEcho) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderEcho.ProtoReflect.Descriptor instead.
 func (*ReaderEcho) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{6}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReaderEcho) GetReader() string {
@@ -998,7 +1083,7 @@ type ClockOffset struct {
 
 func (x *ClockOffset) Reset() {
 	*x = ClockOffset{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1095,7 @@ func (x *ClockOffset) String() string {
 func (*ClockOffset) ProtoMessage() {}
 
 func (x *ClockOffset) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[7]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1108,7 @@ func (x *ClockOffset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockOffset.ProtoReflect.Descriptor instead.
 func (*ClockOffset) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{7}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClockOffset) GetInstance() string {
@@ -1048,17 +1133,19 @@ func (x *ClockOffset) GetUncertaintyUs() int64 {
 }
 
 type EncoderStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Workers       uint32                 `protobuf:"varint,1,opt,name=workers,proto3" json:"workers,omitempty"`
-	Quality       uint32                 `protobuf:"varint,2,opt,name=quality,proto3" json:"quality,omitempty"`
-	QualityMin    uint32                 `protobuf:"varint,3,opt,name=quality_min,json=qualityMin,proto3" json:"quality_min,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Workers    uint32                 `protobuf:"varint,1,opt,name=workers,proto3" json:"workers,omitempty"`
+	Quality    uint32                 `protobuf:"varint,2,opt,name=quality,proto3" json:"quality,omitempty"`
+	QualityMin uint32                 `protobuf:"varint,3,opt,name=quality_min,json=qualityMin,proto3" json:"quality_min,omitempty"`
+	// Ids of the regions that it has mapped: frames that lie there may come to it by reference.
+	Mapped        [][]byte `protobuf:"bytes,4,rep,name=mapped,proto3" json:"mapped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EncoderStatus) Reset() {
 	*x = EncoderStatus{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1157,7 @@ func (x *EncoderStatus) String() string {
 func (*EncoderStatus) ProtoMessage() {}
 
 func (x *EncoderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[8]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1170,7 @@ func (x *EncoderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncoderStatus.ProtoReflect.Descriptor instead.
 func (*EncoderStatus) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{8}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EncoderStatus) GetWorkers() uint32 {
@@ -1107,6 +1194,13 @@ func (x *EncoderStatus) GetQualityMin() uint32 {
 	return 0
 }
 
+func (x *EncoderStatus) GetMapped() [][]byte {
+	if x != nil {
+		return x.Mapped
+	}
+	return nil
+}
+
 type GatewayStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Viewers    uint32                 `protobuf:"varint,1,opt,name=viewers,proto3" json:"viewers,omitempty"`
@@ -1121,7 +1215,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1227,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[9]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1240,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{9}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GatewayStatus) GetViewers() uint32 {
@@ -1195,7 +1289,7 @@ type WatchedEpoch struct {
 
 func (x *WatchedEpoch) Reset() {
 	*x = WatchedEpoch{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1301,7 @@ func (x *WatchedEpoch) String() string {
 func (*WatchedEpoch) ProtoMessage() {}
 
 func (x *WatchedEpoch) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[10]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1314,7 @@ func (x *WatchedEpoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchedEpoch.ProtoReflect.Descriptor instead.
 func (*WatchedEpoch) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{10}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchedEpoch) GetStream() string {
@@ -1275,7 +1369,7 @@ type UndoneFrame struct {
 
 func (x *UndoneFrame) Reset() {
 	*x = UndoneFrame{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1381,7 @@ func (x *UndoneFrame) String() string {
 func (*UndoneFrame) ProtoMessage() {}
 
 func (x *UndoneFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[11]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1394,7 @@ func (x *UndoneFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoneFrame.ProtoReflect.Descriptor instead.
 func (*UndoneFrame) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{11}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UndoneFrame) GetSequence() uint64 {
@@ -1349,7 +1443,7 @@ type WatchedRung struct {
 
 func (x *WatchedRung) Reset() {
 	*x = WatchedRung{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1455,7 @@ func (x *WatchedRung) String() string {
 func (*WatchedRung) ProtoMessage() {}
 
 func (x *WatchedRung) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[12]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1468,7 @@ func (x *WatchedRung) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchedRung.ProtoReflect.Descriptor instead.
 func (*WatchedRung) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{12}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchedRung) GetRung() Rung {
@@ -1514,7 +1608,7 @@ type Feedback struct {
 
 func (x *Feedback) Reset() {
 	*x = Feedback{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1620,7 @@ func (x *Feedback) String() string {
 func (*Feedback) ProtoMessage() {}
 
 func (x *Feedback) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[13]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1633,7 @@ func (x *Feedback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Feedback.ProtoReflect.Descriptor instead.
 func (*Feedback) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{13}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Feedback) GetReader() string {
@@ -1608,7 +1702,7 @@ type RungDemand struct {
 
 func (x *RungDemand) Reset() {
 	*x = RungDemand{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1714,7 @@ func (x *RungDemand) String() string {
 func (*RungDemand) ProtoMessage() {}
 
 func (x *RungDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[14]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1727,7 @@ func (x *RungDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RungDemand.ProtoReflect.Descriptor instead.
 func (*RungDemand) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{14}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RungDemand) GetRung() Rung {
@@ -1687,7 +1781,7 @@ type RawDemand struct {
 
 func (x *RawDemand) Reset() {
 	*x = RawDemand{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1793,7 @@ func (x *RawDemand) String() string {
 func (*RawDemand) ProtoMessage() {}
 
 func (x *RawDemand) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[15]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1806,7 @@ func (x *RawDemand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawDemand.ProtoReflect.Descriptor instead.
 func (*RawDemand) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{15}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RawDemand) GetMaxFps() float64 {
@@ -1740,7 +1834,7 @@ type ServerMessage struct {
 
 func (x *ServerMessage) Reset() {
 	*x = ServerMessage{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1846,7 @@ func (x *ServerMessage) String() string {
 func (*ServerMessage) ProtoMessage() {}
 
 func (x *ServerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[16]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1859,7 @@ func (x *ServerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMessage.ProtoReflect.Descriptor instead.
 func (*ServerMessage) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{16}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ServerMessage) GetMessage() isServerMessage_Message {
@@ -1889,7 +1983,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1995,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[17]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2008,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{17}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Hello) GetViewer() string {
@@ -1991,7 +2085,7 @@ type Channel struct {
 
 func (x *Channel) Reset() {
 	*x = Channel{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2097,7 @@ func (x *Channel) String() string {
 func (*Channel) ProtoMessage() {}
 
 func (x *Channel) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[18]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2110,7 @@ func (x *Channel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Channel.ProtoReflect.Descriptor instead.
 func (*Channel) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{18}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Channel) GetChannel() uint32 {
@@ -2054,7 +2148,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2160,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[19]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2173,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{19}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Stats) GetChannel() uint32 {
@@ -2184,7 +2278,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2290,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[20]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2303,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{20}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Notice) GetChannel() uint32 {
@@ -2278,7 +2372,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2384,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[21]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2397,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{21}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Bye) GetReason() string {
@@ -2332,7 +2426,7 @@ type Clock struct {
 
 func (x *Clock) Reset() {
 	*x = Clock{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2438,7 @@ func (x *Clock) String() string {
 func (*Clock) ProtoMessage() {}
 
 func (x *Clock) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[22]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2451,7 @@ func (x *Clock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Clock.ProtoReflect.Descriptor instead.
 func (*Clock) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{22}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Clock) GetT1Us() int64 {
@@ -2398,7 +2492,7 @@ type ClientMessage struct {
 
 func (x *ClientMessage) Reset() {
 	*x = ClientMessage{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2504,7 @@ func (x *ClientMessage) String() string {
 func (*ClientMessage) ProtoMessage() {}
 
 func (x *ClientMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[23]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2517,7 @@ func (x *ClientMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientMessage.ProtoReflect.Descriptor instead.
 func (*ClientMessage) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{23}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClientMessage) GetMessage() isClientMessage_Message {
@@ -2523,7 +2617,7 @@ type Echo struct {
 
 func (x *Echo) Reset() {
 	*x = Echo{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2629,7 @@ func (x *Echo) String() string {
 func (*Echo) ProtoMessage() {}
 
 func (x *Echo) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[24]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2642,7 @@ func (x *Echo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Echo.ProtoReflect.Descriptor instead.
 func (*Echo) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{24}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Echo) GetNumber() uint64 {
@@ -2573,7 +2667,7 @@ type Painted struct {
 
 func (x *Painted) Reset() {
 	*x = Painted{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2679,7 @@ func (x *Painted) String() string {
 func (*Painted) ProtoMessage() {}
 
 func (x *Painted) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[25]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2692,7 @@ func (x *Painted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Painted.ProtoReflect.Descriptor instead.
 func (*Painted) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{25}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Painted) GetChannel() uint32 {
@@ -2659,7 +2753,7 @@ type Select struct {
 
 func (x *Select) Reset() {
 	*x = Select{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2765,7 @@ func (x *Select) String() string {
 func (*Select) ProtoMessage() {}
 
 func (x *Select) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[26]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2778,7 @@ func (x *Select) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Select.ProtoReflect.Descriptor instead.
 func (*Select) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{26}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Select) GetStream() string {
@@ -2739,7 +2833,7 @@ type TraceNext struct {
 
 func (x *TraceNext) Reset() {
 	*x = TraceNext{}
-	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +2845,7 @@ func (x *TraceNext) String() string {
 func (*TraceNext) ProtoMessage() {}
 
 func (x *TraceNext) ProtoReflect() protoreflect.Message {
-	mi := &file_framebus_v1_framebus_proto_msgTypes[27]
+	mi := &file_framebus_v1_framebus_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +2858,7 @@ func (x *TraceNext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceNext.ProtoReflect.Descriptor instead.
 func (*TraceNext) Descriptor() ([]byte, []int) {
-	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{27}
+	return file_framebus_v1_framebus_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TraceNext) GetStream() string {
@@ -2802,7 +2896,7 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\bdraining\x18\x06 \x01(\bR\bdraining\x123\n" +
 	"\astreams\x18\a \x03(\v2\x19.framebus.v1.StreamStatusR\astreams\x124\n" +
 	"\aencoder\x18\b \x01(\v2\x1a.framebus.v1.EncoderStatusR\aencoder\x124\n" +
-	"\agateway\x18\t \x01(\v2\x1a.framebus.v1.GatewayStatusR\agateway\"\xd7\x03\n" +
+	"\agateway\x18\t \x01(\v2\x1a.framebus.v1.GatewayStatusR\agateway\"\x84\x04\n" +
 	"\fStreamStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x05owner\x18\x02 \x01(\x0e2\x12.framebus.v1.OwnerR\x05owner\x12.\n" +
@@ -2818,7 +2912,13 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\x04book\x18\v \x01(\v2\x11.framebus.v1.BookR\x04book\x121\n" +
 	"\areaders\x18\f \x03(\v2\x17.framebus.v1.ReaderEchoR\areaders\x120\n" +
 	"\x06clocks\x18\r \x03(\v2\x18.framebus.v1.ClockOffsetR\x06clocks\x12-\n" +
-	"\x05ended\x18\x0e \x03(\v2\x17.framebus.v1.EndedEpochR\x05ended\"e\n" +
+	"\x05ended\x18\x0e \x03(\v2\x17.framebus.v1.EndedEpochR\x05ended\x12+\n" +
+	"\x06region\x18\x0f \x01(\v2\x13.framebus.v1.RegionR\x06region\"V\n" +
+	"\x06Region\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x14\n" +
+	"\x05slots\x18\x04 \x01(\rR\x05slots\"e\n" +
 	"\n" +
 	"EndedEpoch\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
@@ -2866,12 +2966,13 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\vClockOffset\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1b\n" +
 	"\toffset_us\x18\x02 \x01(\x03R\boffsetUs\x12%\n" +
-	"\x0euncertainty_us\x18\x03 \x01(\x03R\runcertaintyUs\"d\n" +
+	"\x0euncertainty_us\x18\x03 \x01(\x03R\runcertaintyUs\"|\n" +
 	"\rEncoderStatus\x12\x18\n" +
 	"\aworkers\x18\x01 \x01(\rR\aworkers\x12\x18\n" +
 	"\aquality\x18\x02 \x01(\rR\aquality\x12\x1f\n" +
 	"\vquality_min\x18\x03 \x01(\rR\n" +
-	"qualityMin\"\x9d\x01\n" +
+	"qualityMin\x12\x16\n" +
+	"\x06mapped\x18\x04 \x03(\fR\x06mapped\"\x9d\x01\n" +
 	"\rGatewayStatus\x12\x18\n" +
 	"\aviewers\x18\x01 \x01(\rR\aviewers\x12\x1f\n" +
 	"\vmax_viewers\x18\x02 \x01(\rR\n" +
@@ -3022,7 +3123,7 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\x05Owner\x12\x15\n" +
 	"\x11OWNER_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tOWNER_CAM\x10\x01\x12\r\n" +
-	"\tOWNER_PUB\x10\x02*\x8c\x01\n" +
+	"\tOWNER_PUB\x10\x02*\xa2\x01\n" +
 	"\x04Fate\x12\x14\n" +
 	"\x10FATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fFATE_ENCODED\x10\x01\x12\x13\n" +
@@ -3031,7 +3132,8 @@ const file_framebus_v1_framebus_proto_rawDesc = "" +
 	"\fFATE_CORRUPT\x10\x04\x12\x10\n" +
 	"\fFATE_FOREIGN\x10\x05\x12\x0e\n" +
 	"\n" +
-	"FATE_PROBE\x10\x06*\xa6\x01\n" +
+	"FATE_PROBE\x10\x06\x12\x14\n" +
+	"\x10FATE_OVERWRITTEN\x10\a*\xa6\x01\n" +
 	"\vStreamState\x12\x1c\n" +
 	"\x18STREAM_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11STREAM_STATE_LIVE\x10\x01\x12\x16\n" +
@@ -3053,7 +3155,7 @@ func file_framebus_v1_framebus_proto_rawDescGZIP() []byte {
 }
 
 var file_framebus_v1_framebus_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_framebus_v1_framebus_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_framebus_v1_framebus_proto_goTypes = []any{
 	(Rung)(0),             // 0: framebus.v1.Rung
 	(Owner)(0),            // 1: framebus.v1.Owner
@@ -3062,87 +3164,89 @@ var file_framebus_v1_framebus_proto_goTypes = []any{
 	(*Done)(nil),          // 4: framebus.v1.Done
 	(*Status)(nil),        // 5: framebus.v1.Status
 	(*StreamStatus)(nil),  // 6: framebus.v1.StreamStatus
-	(*EndedEpoch)(nil),    // 7: framebus.v1.EndedEpoch
-	(*Book)(nil),          // 8: framebus.v1.Book
-	(*EncoderShare)(nil),  // 9: framebus.v1.EncoderShare
-	(*ReaderEcho)(nil),    // 10: framebus.v1.ReaderEcho
-	(*ClockOffset)(nil),   // 11: framebus.v1.ClockOffset
-	(*EncoderStatus)(nil), // 12: framebus.v1.EncoderStatus
-	(*GatewayStatus)(nil), // 13: framebus.v1.GatewayStatus
-	(*WatchedEpoch)(nil),  // 14: framebus.v1.WatchedEpoch
-	(*UndoneFrame)(nil),   // 15: framebus.v1.UndoneFrame
-	(*WatchedRung)(nil),   // 16: framebus.v1.WatchedRung
-	(*Feedback)(nil),      // 17: framebus.v1.Feedback
-	(*RungDemand)(nil),    // 18: framebus.v1.RungDemand
-	(*RawDemand)(nil),     // 19: framebus.v1.RawDemand
-	(*ServerMessage)(nil), // 20: framebus.v1.ServerMessage
-	(*Hello)(nil),         // 21: framebus.v1.Hello
-	(*Channel)(nil),       // 22: framebus.v1.Channel
-	(*Stats)(nil),         // 23: framebus.v1.Stats
-	(*Notice)(nil),        // 24: framebus.v1.Notice
-	(*Bye)(nil),           // 25: framebus.v1.Bye
-	(*Clock)(nil),         // 26: framebus.v1.Clock
-	(*ClientMessage)(nil), // 27: framebus.v1.ClientMessage
-	(*Echo)(nil),          // 28: framebus.v1.Echo
-	(*Painted)(nil),       // 29: framebus.v1.Painted
-	(*Select)(nil),        // 30: framebus.v1.Select
-	(*TraceNext)(nil),     // 31: framebus.v1.TraceNext
-	nil,                   // 32: framebus.v1.Book.DroppedEntry
-	nil,                   // 33: framebus.v1.Book.DoneEntry
-	nil,                   // 34: framebus.v1.EncoderShare.DoneEntry
-	nil,                   // 35: framebus.v1.WatchedRung.SkippedEntry
-	nil,                   // 36: framebus.v1.Stats.SkippedEntry
+	(*Region)(nil),        // 7: framebus.v1.Region
+	(*EndedEpoch)(nil),    // 8: framebus.v1.EndedEpoch
+	(*Book)(nil),          // 9: framebus.v1.Book
+	(*EncoderShare)(nil),  // 10: framebus.v1.EncoderShare
+	(*ReaderEcho)(nil),    // 11: framebus.v1.ReaderEcho
+	(*ClockOffset)(nil),   // 12: framebus.v1.ClockOffset
+	(*EncoderStatus)(nil), // 13: framebus.v1.EncoderStatus
+	(*GatewayStatus)(nil), // 14: framebus.v1.GatewayStatus
+	(*WatchedEpoch)(nil),  // 15: framebus.v1.WatchedEpoch
+	(*UndoneFrame)(nil),   // 16: framebus.v1.UndoneFrame
+	(*WatchedRung)(nil),   // 17: framebus.v1.WatchedRung
+	(*Feedback)(nil),      // 18: framebus.v1.Feedback
+	(*RungDemand)(nil),    // 19: framebus.v1.RungDemand
+	(*RawDemand)(nil),     // 20: framebus.v1.RawDemand
+	(*ServerMessage)(nil), // 21: framebus.v1.ServerMessage
+	(*Hello)(nil),         // 22: framebus.v1.Hello
+	(*Channel)(nil),       // 23: framebus.v1.Channel
+	(*Stats)(nil),         // 24: framebus.v1.Stats
+	(*Notice)(nil),        // 25: framebus.v1.Notice
+	(*Bye)(nil),           // 26: framebus.v1.Bye
+	(*Clock)(nil),         // 27: framebus.v1.Clock
+	(*ClientMessage)(nil), // 28: framebus.v1.ClientMessage
+	(*Echo)(nil),          // 29: framebus.v1.Echo
+	(*Painted)(nil),       // 30: framebus.v1.Painted
+	(*Select)(nil),        // 31: framebus.v1.Select
+	(*TraceNext)(nil),     // 32: framebus.v1.TraceNext
+	nil,                   // 33: framebus.v1.Book.DroppedEntry
+	nil,                   // 34: framebus.v1.Book.DoneEntry
+	nil,                   // 35: framebus.v1.EncoderShare.DoneEntry
+	nil,                   // 36: framebus.v1.WatchedRung.SkippedEntry
+	nil,                   // 37: framebus.v1.Stats.SkippedEntry
 }
 var file_framebus_v1_framebus_proto_depIdxs = []int32{
 	2,  // 0: framebus.v1.Done.fate:type_name -> framebus.v1.Fate
 	0,  // 1: framebus.v1.Done.rungs:type_name -> framebus.v1.Rung
 	6,  // 2: framebus.v1.Status.streams:type_name -> framebus.v1.StreamStatus
-	12, // 3: framebus.v1.Status.encoder:type_name -> framebus.v1.EncoderStatus
-	13, // 4: framebus.v1.Status.gateway:type_name -> framebus.v1.GatewayStatus
+	13, // 3: framebus.v1.Status.encoder:type_name -> framebus.v1.EncoderStatus
+	14, // 4: framebus.v1.Status.gateway:type_name -> framebus.v1.GatewayStatus
 	1,  // 5: framebus.v1.StreamStatus.owner:type_name -> framebus.v1.Owner
 	3,  // 6: framebus.v1.StreamStatus.state:type_name -> framebus.v1.StreamState
-	8,  // 7: framebus.v1.StreamStatus.book:type_name -> framebus.v1.Book
-	10, // 8: framebus.v1.StreamStatus.readers:type_name -> framebus.v1.ReaderEcho
-	11, // 9: framebus.v1.StreamStatus.clocks:type_name -> framebus.v1.ClockOffset
-	7,  // 10: framebus.v1.StreamStatus.ended:type_name -> framebus.v1.EndedEpoch
-	8,  // 11: framebus.v1.EndedEpoch.book:type_name -> framebus.v1.Book
-	32, // 12: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
-	33, // 13: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
-	9,  // 14: framebus.v1.Book.encoders:type_name -> framebus.v1.EncoderShare
-	34, // 15: framebus.v1.EncoderShare.done:type_name -> framebus.v1.EncoderShare.DoneEntry
-	14, // 16: framebus.v1.GatewayStatus.ledger:type_name -> framebus.v1.WatchedEpoch
-	16, // 17: framebus.v1.WatchedEpoch.rungs:type_name -> framebus.v1.WatchedRung
-	15, // 18: framebus.v1.WatchedEpoch.undone:type_name -> framebus.v1.UndoneFrame
-	0,  // 19: framebus.v1.UndoneFrame.rungs:type_name -> framebus.v1.Rung
-	0,  // 20: framebus.v1.WatchedRung.rung:type_name -> framebus.v1.Rung
-	35, // 21: framebus.v1.WatchedRung.skipped:type_name -> framebus.v1.WatchedRung.SkippedEntry
-	18, // 22: framebus.v1.Feedback.rungs:type_name -> framebus.v1.RungDemand
-	19, // 23: framebus.v1.Feedback.raw:type_name -> framebus.v1.RawDemand
-	0,  // 24: framebus.v1.RungDemand.rung:type_name -> framebus.v1.Rung
-	21, // 25: framebus.v1.ServerMessage.hello:type_name -> framebus.v1.Hello
-	23, // 26: framebus.v1.ServerMessage.stats:type_name -> framebus.v1.Stats
-	24, // 27: framebus.v1.ServerMessage.notice:type_name -> framebus.v1.Notice
-	25, // 28: framebus.v1.ServerMessage.bye:type_name -> framebus.v1.Bye
-	26, // 29: framebus.v1.ServerMessage.clock:type_name -> framebus.v1.Clock
-	28, // 30: framebus.v1.ServerMessage.echo:type_name -> framebus.v1.Echo
-	22, // 31: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
-	0,  // 32: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
-	0,  // 33: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
-	36, // 34: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
-	11, // 35: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
-	11, // 36: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
-	3,  // 37: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
-	0,  // 38: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
-	29, // 39: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
-	30, // 40: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
-	26, // 41: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
-	31, // 42: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
-	28, // 43: framebus.v1.ClientMessage.echo:type_name -> framebus.v1.Echo
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	9,  // 7: framebus.v1.StreamStatus.book:type_name -> framebus.v1.Book
+	11, // 8: framebus.v1.StreamStatus.readers:type_name -> framebus.v1.ReaderEcho
+	12, // 9: framebus.v1.StreamStatus.clocks:type_name -> framebus.v1.ClockOffset
+	8,  // 10: framebus.v1.StreamStatus.ended:type_name -> framebus.v1.EndedEpoch
+	7,  // 11: framebus.v1.StreamStatus.region:type_name -> framebus.v1.Region
+	9,  // 12: framebus.v1.EndedEpoch.book:type_name -> framebus.v1.Book
+	33, // 13: framebus.v1.Book.dropped:type_name -> framebus.v1.Book.DroppedEntry
+	34, // 14: framebus.v1.Book.done:type_name -> framebus.v1.Book.DoneEntry
+	10, // 15: framebus.v1.Book.encoders:type_name -> framebus.v1.EncoderShare
+	35, // 16: framebus.v1.EncoderShare.done:type_name -> framebus.v1.EncoderShare.DoneEntry
+	15, // 17: framebus.v1.GatewayStatus.ledger:type_name -> framebus.v1.WatchedEpoch
+	17, // 18: framebus.v1.WatchedEpoch.rungs:type_name -> framebus.v1.WatchedRung
+	16, // 19: framebus.v1.WatchedEpoch.undone:type_name -> framebus.v1.UndoneFrame
+	0,  // 20: framebus.v1.UndoneFrame.rungs:type_name -> framebus.v1.Rung
+	0,  // 21: framebus.v1.WatchedRung.rung:type_name -> framebus.v1.Rung
+	36, // 22: framebus.v1.WatchedRung.skipped:type_name -> framebus.v1.WatchedRung.SkippedEntry
+	19, // 23: framebus.v1.Feedback.rungs:type_name -> framebus.v1.RungDemand
+	20, // 24: framebus.v1.Feedback.raw:type_name -> framebus.v1.RawDemand
+	0,  // 25: framebus.v1.RungDemand.rung:type_name -> framebus.v1.Rung
+	22, // 26: framebus.v1.ServerMessage.hello:type_name -> framebus.v1.Hello
+	24, // 27: framebus.v1.ServerMessage.stats:type_name -> framebus.v1.Stats
+	25, // 28: framebus.v1.ServerMessage.notice:type_name -> framebus.v1.Notice
+	26, // 29: framebus.v1.ServerMessage.bye:type_name -> framebus.v1.Bye
+	27, // 30: framebus.v1.ServerMessage.clock:type_name -> framebus.v1.Clock
+	29, // 31: framebus.v1.ServerMessage.echo:type_name -> framebus.v1.Echo
+	23, // 32: framebus.v1.Hello.channels:type_name -> framebus.v1.Channel
+	0,  // 33: framebus.v1.Hello.rungs:type_name -> framebus.v1.Rung
+	0,  // 34: framebus.v1.Stats.rung:type_name -> framebus.v1.Rung
+	37, // 35: framebus.v1.Stats.skipped:type_name -> framebus.v1.Stats.SkippedEntry
+	12, // 36: framebus.v1.Stats.origin:type_name -> framebus.v1.ClockOffset
+	12, // 37: framebus.v1.Stats.encoder:type_name -> framebus.v1.ClockOffset
+	3,  // 38: framebus.v1.Notice.state:type_name -> framebus.v1.StreamState
+	0,  // 39: framebus.v1.Notice.rung:type_name -> framebus.v1.Rung
+	30, // 40: framebus.v1.ClientMessage.painted:type_name -> framebus.v1.Painted
+	31, // 41: framebus.v1.ClientMessage.select:type_name -> framebus.v1.Select
+	27, // 42: framebus.v1.ClientMessage.clock:type_name -> framebus.v1.Clock
+	32, // 43: framebus.v1.ClientMessage.trace_next:type_name -> framebus.v1.TraceNext
+	29, // 44: framebus.v1.ClientMessage.echo:type_name -> framebus.v1.Echo
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_framebus_v1_framebus_proto_init() }
@@ -3150,7 +3254,7 @@ func file_framebus_v1_framebus_proto_init() {
 	if File_framebus_v1_framebus_proto != nil {
 		return
 	}
-	file_framebus_v1_framebus_proto_msgTypes[16].OneofWrappers = []any{
+	file_framebus_v1_framebus_proto_msgTypes[17].OneofWrappers = []any{
 		(*ServerMessage_Hello)(nil),
 		(*ServerMessage_Stats)(nil),
 		(*ServerMessage_Notice)(nil),
@@ -3158,7 +3262,7 @@ func file_framebus_v1_framebus_proto_init() {
 		(*ServerMessage_Clock)(nil),
 		(*ServerMessage_Echo)(nil),
 	}
-	file_framebus_v1_framebus_proto_msgTypes[23].OneofWrappers = []any{
+	file_framebus_v1_framebus_proto_msgTypes[24].OneofWrappers = []any{
 		(*ClientMessage_Painted)(nil),
 		(*ClientMessage_Select)(nil),
 		(*ClientMessage_Clock)(nil),
@@ -3171,7 +3275,7 @@ func file_framebus_v1_framebus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_framebus_v1_framebus_proto_rawDesc), len(file_framebus_v1_framebus_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
