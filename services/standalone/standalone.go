@@ -14,6 +14,7 @@ import (
 	"github.com/framebus/framebus/services/gateway"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/framebus/framebus/services/internal/telemetry"
 	"golang.org/x/sync/errgroup"
 )
@@ -77,6 +78,10 @@ func Run(ctx context.Context, s Settings, d Deps) error {
 			common.AdminListen = "" // one admin listener a process: the registry is shared
 		}
 		env, err := service.Open(ctx, part.name, common, place)
+		if err == nil {
+			// One folder a process: where the first found none, it has said so, and the others need not try.
+			place.Shm, s.Shm.Folder = env.Deps.Shm, shm.Off
+		}
 		g.Go(func() error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

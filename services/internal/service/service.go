@@ -21,6 +21,7 @@ import (
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/presence"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/framebus/framebus/services/internal/telemetry"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -42,6 +43,8 @@ type Deps struct {
 	Bus *bus.Bus
 	// Roster is run by the service's surroundings; the service sets its Fill.
 	Roster *presence.Roster
+	// Shm is the folder of shared memory, nil where there is none: then all frames go inline.
+	Shm    *shm.Folder
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer
@@ -73,6 +76,8 @@ type Place struct {
 	LogTo io.Writer
 	// Registry is shared by the services of one process; nil means one of its own.
 	Registry *telemetry.Registry
+	// Shm is shared by the services of one process; nil means the settings' folder.
+	Shm *shm.Folder
 	// Traces keeps the traces of the services of one process where no exporter is asked for; nil means that they are
 	// not kept.
 	Traces *telemetry.Store
@@ -104,13 +109,26 @@ func Open(ctx context.Context, name string, cfg Common, p Place) (*Env, error) {
 		Service: name, Instance: instance, Version: Version, Run: uint64(time.Now().UnixMicro()),
 	}, presence.Deps{Bus: b, Log: tel.Log})
 	e := &Env{cfg: cfg, tel: tel, Deps: Deps{
-		Bus: b, Roster: roster, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
+		Bus: b, Roster: roster, Shm: p.Shm, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 		Tracing: tel.Tracing, SampleAll: tel.SampleAll, Traces: tel.Traces, Profiling: tel.Profiling,
 	}}
+	if e.Deps.Shm == nil {
+		e.Deps.Shm = openShm(cfg.Shm, tel.Log)
+	}
 	if cfg.AdminListen == "" {
 		e.Deps.Metrics = tel.Metrics
 	}
 	return e, nil
+}
+
+// openShm returns nil, and has said why, where there is no shared memory to be had.
+func openShm(s shm.Settings, log *slog.Logger) *shm.Folder {
+	f, err := shm.Open(s)
+	if err != nil {
+		log.Warn("raw frames go inline: let FRAMEBUS_SHM be a folder in memory that can be written, or off", "error", err)
+		return nil
+	}
+	return f
 }
 
 // Run does the service's work, with presence and the admin listener beside it, until ctx ends or one of them fails.

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/natsd"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -128,4 +129,63 @@ func TestWhichFramesAreTraced(t *testing.T) {
 		}
 	}
 	require.Equal(t, 10, n)
+}
+
+func TestWhereThereIsNoSharedMemoryTheServiceStartsAndSaysItOnce(t *testing.T) {
+	occupied := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(occupied, nil, 0o600))
+	said := func(s shm.Settings) (*shm.Folder, string) {
+		var log strings.Builder
+		e, err := Open(context.Background(), "encoder", Common{
+			NATSURL: "nats://" + freePort(t), LogLevel: "warn", LogFormat: "text", Shm: s,
+		}, Place{LogTo: &log})
+		require.NoError(t, err)
+		e.Close()
+		var about []string
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "FRAMEBUS_SHM") {
+				about = append(about, line)
+			}
+		}
+		return e.Deps.Shm, strings.Join(about, "")
+	}
+	for name, s := range map[string]shm.Settings{
+		"a file in its place": {Folder: occupied},
+		"no folder above it":  {Folder: filepath.Join(occupied, "below")},
+		"an unknown group":    {Folder: t.TempDir(), Group: "nobody knows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder, lines := said(s)
+			require.Nil(t, folder)
+			require.Equal(t, 1, strings.Count(lines, "\n"), lines)
+			require.Contains(t, lines, "inline")
+		})
+	}
+	folder, lines := said(shm.Settings{Folder: shm.Off})
+	require.Nil(t, folder)
+	require.Empty(t, lines, "it was switched off by whoever reads the log")
+	folder, lines = said(shm.Settings{Folder: filepath.Join(t.TempDir(), "frames")})
+	require.NotNil(t, folder)
+	require.Empty(t, lines)
+}
+
+func TestTheServicesOfAProcessShareOneFolder(t *testing.T) {
+	folder, err := shm.Open(shm.Settings{Folder: t.TempDir()})
+	require.NoError(t, err)
+	e, err := Open(context.Background(), "encoder", Common{
+		NATSURL: "nats://" + freePort(t), LogLevel: "error", LogFormat: "text", Shm: shm.Settings{Folder: shm.Off},
+	}, Place{LogTo: io.Discard, Shm: folder})
+	require.NoError(t, err)
+	defer e.Close()
+	require.Same(t, folder, e.Deps.Shm)
+}
+
+func TestSharedMemoryIsSetByFlagAndEnvironment(t *testing.T) {
+	t.Setenv("FRAMEBUS_SHM_GROUP", "video")
+	var cli Common
+	parser, err := kong.New(&cli)
+	require.NoError(t, err)
+	_, err = parser.Parse([]string{"--shm", "off"})
+	require.NoError(t, err)
+	require.Equal(t, shm.Settings{Folder: "off", Group: "video"}, cli.Shm)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/framebus/framebus/proto/subject"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/framebus/framebus/services/internal/telemetry"
 )
 
@@ -22,6 +23,9 @@ type Common struct {
 	LogLevel     string `name:"log-level" env:"FRAMEBUS_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 	LogFormat    string `name:"log-format" env:"FRAMEBUS_LOG_FORMAT" default:"text" help:"text or json."`
 	AdminListen  string `name:"admin-listen" env:"FRAMEBUS_ADMIN_LISTEN" help:"HOST:PORT of health, metrics and pprof; off by default."`
+
+	// Shm is where raw frames lie that go by reference. A service that can't have it starts all the same.
+	Shm shm.Settings `embed:""`
 }
 
 // Validate names every error at once.
