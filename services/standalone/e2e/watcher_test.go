@@ -41,6 +41,7 @@ type picture struct {
 	bytes           int
 	rung, quality   int
 	width, height   int
+	rawHop          time.Duration // from its publishing until an encoder took it up
 }
 
 // age is from the strip, drawn as the source handed the picture over, or where that was not read from the envelope's
@@ -106,6 +107,7 @@ func (w *watcher) note(f *client.Frame) {
 		epoch: f.Header.Epoch, sequence: f.Header.Sequence, at: f.ReceivedAt, capturedUs: f.Header.CapturedUs,
 		bytes: len(f.JPEG), rung: int(f.Header.Rung), quality: int(f.Header.Quality),
 		width: int(f.Header.Width), height: int(f.Header.Height),
+		rawHop: time.Duration(f.Header.HopUs[frame.Taken]-f.Header.HopUs[frame.Published]) * time.Microsecond,
 	}
 	w.add(p, f.JPEG)
 	f.Release()
