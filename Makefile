@@ -17,7 +17,7 @@ MODULES := $(shell sed -n 's|^[[:space:]]*\./|./|p' go.work)
 PACKAGES := $(MODULES:%=%/...)
 # Without cgo, so built for other systems too.
 NOCGO := ./proto/... ./services/client/... ./services/gateway/... \
-  $(patsubst %,./services/internal/%/...,bus instrument mailbox natsd origin presence service stage staleness telemetry)
+  $(patsubst %,./services/internal/%/...,bus instrument mailbox natsd origin presence service shm stage staleness telemetry)
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X github.com/framebus/framebus/services/internal/service.Version=$(VERSION)

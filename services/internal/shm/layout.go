@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"unsafe"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // A region's file begins with its head, then each slot's generation in a cache line of its own, then, from a page's
-// start, the slots. A slot is room for an envelope, so that a frame can also be sent inline as it lies, and the picture.
+// start, the slots. A slot is room for an envelope, so that a frame can also be sent inline as it lies, and for the
+// picture.
 //
 //	0  8   magic
 //	8  16  id
@@ -20,6 +22,7 @@ import (
 //	64     generations, in the host's
 const (
 	magic    = "FBSHM001"
+	idLen    = 16
 	headLen  = 64
 	line     = 64
 	page     = 4096
@@ -40,7 +43,8 @@ type layout struct {
 var errLayout = errors.New("impossible slots")
 
 func (l layout) check() error {
-	if l.slots < 1 || l.slots > MaxSlots || l.room < 1 || l.room > maxRoom {
+	if l.slots < 1 || l.slots > MaxSlots || l.room < 1 || l.room > maxRoom ||
+		int64(l.slots)*int64(l.stride()) > math.MaxInt-int64(l.first()) {
 		return fmt.Errorf("%w: %d of %d bytes", errLayout, l.slots, l.room)
 	}
 	return nil
@@ -55,7 +59,7 @@ func (l layout) size() int   { return l.first() + l.slots*l.stride() }
 // picture is where a slot's picture begins.
 func (l layout) picture(slot int) int { return l.first() + slot*l.stride() + envelope }
 
-func (l layout) put(b []byte, id [16]byte) {
+func (l layout) put(b []byte, id [idLen]byte) {
 	copy(b, magic)
 	copy(b[8:], id[:])
 	binary.BigEndian.PutUint32(b[24:], uint32(l.slots))
@@ -64,8 +68,8 @@ func (l layout) put(b []byte, id [16]byte) {
 
 var errHead = errors.New("not the region that was told of")
 
-func readLayout(b []byte, id [16]byte) (layout, error) {
-	if string(b[:8]) != magic || [16]byte(b[8:24]) != id {
+func readLayout(b []byte, id [idLen]byte) (layout, error) {
+	if string(b[:8]) != magic || [idLen]byte(b[8:24]) != id {
 		return layout{}, errHead
 	}
 	room := binary.BigEndian.Uint64(b[28:])

@@ -26,7 +26,7 @@ var (
 // Mapping is another's region, mapped read only. It is safe for concurrent use.
 type Mapping struct {
 	layout
-	id   [16]byte
+	id   [idLen]byte
 	file *os.File
 	mem  []byte
 
@@ -37,7 +37,7 @@ type Mapping struct {
 
 // Map maps the region that an owner tells of: its id, its file's name and size, and its slots. Only what agrees with
 // all of it is mapped.
-func (f *Folder) Map(id [16]byte, file string, size uint64, slots uint32) (*Mapping, error) {
+func (f *Folder) Map(id [idLen]byte, file string, size uint64, slots uint32) (*Mapping, error) {
 	if f == nil {
 		return nil, ErrOff
 	}
@@ -82,6 +82,16 @@ func (m *Mapping) open(path string, size uint64, slots uint32) (err error) {
 	return os.NewSyscallError("mmap", err)
 }
 
+// ID of the region.
+func (m *Mapping) ID() [idLen]byte { return m.id }
+
+// whole tells whether the file still has all that was mapped. Of one that was cut nothing may be touched: that is a
+// signal which ends the process.
+func whole(f *os.File, l layout) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Size >= int64(l.size())
+}
+
 // Pixels are a picture in shared memory, which its owner may change at any time. They must be released.
 type Pixels struct {
 	Bytes      []byte
@@ -115,9 +125,7 @@ var fence atomic.Uint32
 
 // Check fails where the picture is not the one that was meant any more: what was read of it until now is worth nothing.
 func (p *Pixels) Check() error {
-	// Of a file that was cut, nothing may be touched.
-	var st unix.Stat_t
-	if unix.Fstat(int(p.m.file.Fd()), &st) != nil || st.Size < int64(p.m.size()) {
+	if p.m == nil || !whole(p.m.file, p.m.layout) {
 		return ErrGone
 	}
 	fence.Add(1)
@@ -127,12 +135,17 @@ func (p *Pixels) Check() error {
 	return nil
 }
 
-// Release says that the pixels are not looked at any more.
+// Release says that the pixels are not looked at any more. Once is enough.
 func (p *Pixels) Release() {
-	p.m.mu.Lock()
-	defer p.m.mu.Unlock()
-	p.m.readers--
-	p.m.free()
+	m := p.m
+	if m == nil {
+		return
+	}
+	p.m, p.Bytes = nil, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.readers--
+	m.free()
 }
 
 func (m *Mapping) hold() bool {

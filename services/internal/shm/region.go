@@ -3,6 +3,7 @@ package shm
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Region is memory that this process owns and others may read. Its methods are for one goroutine at a time, but for
-// Retire and Generation.
+// Region is memory that this process owns and others may read. It is safe for concurrent use, but for Close and what
+// is written to the slots.
 type Region struct {
 	layout
-	id   [16]byte
+	id   [idLen]byte
 	file *os.File
 	mem  []byte
 }
@@ -35,8 +36,22 @@ func (f *Folder) Create(slots, room int) (*Region, error) {
 	return r, nil
 }
 
+// create makes the file, anew where somebody who sweeps just now took it for a dead owner's before it could be locked.
 func (r *Region) create(f *Folder) (err error) {
-	rand.Read(r.id[:])
+	for range attempts {
+		if err = r.attempt(f); !errors.Is(err, errSwept) {
+			return err
+		}
+	}
+	return err
+}
+
+const attempts = 10
+
+var errSwept = errors.New("the file was removed while it was made")
+
+func (r *Region) attempt(f *Folder) (err error) {
+	_, _ = rand.Read(r.id[:]) // never fails: crypto/rand says so
 	path := filepath.Join(f.path, prefix+hex.EncodeToString(r.id[:]))
 	mode := os.FileMode(0o600)
 	if f.gid >= 0 {
@@ -51,14 +66,11 @@ func (r *Region) create(f *Folder) (err error) {
 			_ = r.file.Close()
 		}
 	}()
-	// Who sweeps just now may hold it, or have removed it: then there is none, which the next attempt mends.
-	if err = unix.Flock(int(r.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return os.NewSyscallError("flock", err)
+	if err = r.lock(); err != nil {
+		return err
 	}
-	if f.gid >= 0 {
-		if err = r.file.Chown(-1, f.gid); err != nil {
-			return err
-		}
+	if err = f.allow(r.file, mode); err != nil {
+		return err
 	}
 	if err = allocate(r.file, int64(r.size())); err != nil {
 		return err
@@ -71,8 +83,22 @@ func (r *Region) create(f *Folder) (err error) {
 	return nil
 }
 
+// lock keeps sweepers off for as long as the file is open.
+func (r *Region) lock() error {
+	err := unix.Flock(int(r.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) || err == nil && !r.linked() {
+		return errSwept
+	}
+	return os.NewSyscallError("flock", err)
+}
+
+func (r *Region) linked() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(r.file.Fd()), &st) == nil && st.Nlink > 0
+}
+
 // ID of the region, random.
-func (r *Region) ID() [16]byte { return r.id }
+func (r *Region) ID() [idLen]byte { return r.id }
 
 // File is its name in the folder.
 func (r *Region) File() string { return filepath.Base(r.file.Name()) }
@@ -96,25 +122,27 @@ func (r *Region) Slot(i int) []byte {
 func (r *Region) Generation(slot int) uint64 { return generation(r.mem, slot).Load() }
 
 // Retire says that the slot is to be used for another frame: from now on no reference to it holds.
-func (r *Region) Retire(slot int) { generation(r.mem, slot).Add(1) }
-
-// Intact tells whether others can still map the region, and this process write to it.
-func (r *Region) Intact() bool {
-	var st unix.Stat_t
-	return unix.Fstat(int(r.file.Fd()), &st) == nil && st.Nlink > 0 && st.Size >= int64(r.size())
+func (r *Region) Retire(slot int) {
+	if r.Whole() { // else none holds anyway
+		generation(r.mem, slot).Add(1)
+	}
 }
 
-// Close removes the region. Who has mapped it keeps what is there; nobody may use its slots here any more.
+// Whole tells whether the slots can be touched: not where somebody has cut the file.
+func (r *Region) Whole() bool { return whole(r.file, r.layout) }
+
+// Intact tells whether others can still map the region, and this process write to it.
+func (r *Region) Intact() bool { return r.linked() && r.Whole() }
+
+// Remove takes the file away: nobody can map the region any more, and whoever has goes on.
+func (r *Region) Remove() error {
+	if err := os.Remove(r.file.Name()); !errors.Is(err, os.ErrNotExist) { // else somebody else did
+		return err
+	}
+	return nil
+}
+
+// Close removes the region and unmaps it: nobody here may use its slots any more, while others keep what they mapped.
 func (r *Region) Close() error {
-	err := os.Remove(r.file.Name())
-	if os.IsNotExist(err) {
-		err = nil // somebody else did
-	}
-	if errUnmap := unix.Munmap(r.mem); err == nil {
-		err = errUnmap
-	}
-	if errClose := r.file.Close(); err == nil {
-		err = errClose
-	}
-	return err
+	return errors.Join(r.Remove(), os.NewSyscallError("munmap", unix.Munmap(r.mem)), r.file.Close())
 }

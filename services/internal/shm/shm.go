@@ -8,6 +8,7 @@
 package shm
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -45,14 +46,14 @@ type Folder struct {
 var ErrOff = errors.New("shared memory is off")
 
 // Open makes the folder where it is not there yet and removes the regions of owners that are dead. It returns nil, and
-// no error, where shared memory is off.
+// no error, where shared memory is off: a system other than Linux has none unless a folder is named.
 func Open(s Settings) (*Folder, error) {
 	path := s.Folder
-	switch path {
-	case Off:
+	if path == "" {
+		path = usual()
+	}
+	if path == "" || path == Off {
 		return nil, nil
-	case "":
-		path = filepath.Join("/dev/shm", "framebus-"+strconv.Itoa(os.Getuid()))
 	}
 	f := &Folder{path: path, gid: -1}
 	mode := os.FileMode(0o700)
@@ -63,7 +64,7 @@ func Open(s Settings) (*Folder, error) {
 		}
 		f.gid, mode = gid, 0o750
 	}
-	if err := f.open(mode); err != nil {
+	if err := f.open(mode, s.Folder == ""); err != nil {
 		return nil, fmt.Errorf("shared memory: %w", err)
 	}
 	f.sweep()
@@ -76,27 +77,55 @@ func groupID(name string) (int, error) {
 		if gid, errNumber := strconv.ParseUint(name, 10, 31); errNumber == nil {
 			return int(gid), nil
 		}
-		return 0, fmt.Errorf("shared memory: group %q: %w", name, err)
+		return 0, fmt.Errorf("shared memory: want a group's name or number: %w", err)
 	}
 	return strconv.Atoi(g.Gid)
 }
 
-func (f *Folder) open(mode os.FileMode) error {
+// open makes the folder, or finds it; where it is the usual one, which anybody could have made, it must be this user's.
+func (f *Folder) open(mode os.FileMode, own bool) error {
 	err := os.Mkdir(f.path, mode)
-	if err == nil && f.gid >= 0 {
-		return os.Chown(f.path, -1, f.gid)
+	if err == nil {
+		return f.allowFolder(mode)
 	}
 	if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	info, err := os.Stat(f.path)
+	var st unix.Stat_t
+	if own {
+		err = unix.Lstat(f.path, &st)
+	} else {
+		err = unix.Stat(f.path, &st)
+	}
+	switch {
+	case err != nil:
+		return &os.PathError{Op: "stat", Path: f.path, Err: err}
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("%s is no folder: remove it, or name another (FRAMEBUS_SHM)", f.path)
+	case own && int(st.Uid) != os.Getuid():
+		return fmt.Errorf("%s is another user's: remove it, or name another (FRAMEBUS_SHM)", f.path)
+	}
+	return nil
+}
+
+func (f *Folder) allowFolder(mode os.FileMode) error {
+	dir, err := os.Open(f.path)
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is no folder", f.path)
+	defer dir.Close()
+	return f.allow(dir, mode)
+}
+
+// allow gives what was just made to the group, if there is one, and then the mode, whatever the umask was.
+func (f *Folder) allow(made *os.File, mode os.FileMode) error {
+	if f.gid < 0 {
+		return nil
 	}
-	return nil
+	if err := made.Chown(-1, f.gid); err != nil {
+		return err
+	}
+	return made.Chmod(mode)
 }
 
 // sweep removes the regions of dead owners: those that can be locked. What cannot be removed is another user's, and is
@@ -109,10 +138,17 @@ func (f *Folder) sweep() {
 	defer dir.Close()
 	names, _ := dir.Readdirnames(maxSwept) // an error has its names too
 	for _, name := range names {
-		if strings.HasPrefix(name, prefix) {
+		if regionName(name) {
 			f.sweepOne(filepath.Join(f.path, name))
 		}
 	}
+}
+
+// regionName tells whether a file is called as Create calls one: anything else in the folder is not for sweeping.
+func regionName(name string) bool {
+	id, ok := strings.CutPrefix(name, prefix)
+	b, err := hex.DecodeString(id)
+	return ok && err == nil && len(b) == idLen
 }
 
 func (f *Folder) sweepOne(path string) {
@@ -121,6 +157,9 @@ func (f *Folder) sweepOne(path string) {
 		return
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return
+	}
 	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		_ = os.Remove(path)
 	}
