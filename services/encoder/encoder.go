@@ -19,6 +19,7 @@ import (
 	"github.com/framebus/framebus/services/internal/adapt"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
+	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/framebus/framebus/services/internal/span"
 	"github.com/framebus/framebus/services/internal/stage"
@@ -53,6 +54,7 @@ type encoder struct {
 	turns   *turns
 	demand  *demand
 	cams    *cams
+	regions *regions
 	meters  *meters
 	stage   stage.Label
 	stages  [frame.Rungs]stage.Label
@@ -84,6 +86,9 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 		demand:  newDemand(adapt.Limits{Min: cfg.QualityMin, Max: cfg.Quality}, m.displaced),
 		answers: mailbox.NewQueue[answer](answersBound), hurry: make(chan struct{}),
 	}
+	e.regions = newRegions(d.Shm, d.Log, m)
+	e.regions.changed, e.regions.settled = d.Roster.Changed, e.settled
+	defer e.regions.close()
 	e.stage = stage.New(d.Profiling, stage.Encode, "")
 	for r := range e.stages {
 		e.stages[r] = stage.New(d.Profiling, stage.Encode, frame.Rung(r).String())
@@ -98,11 +103,13 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 		}
 	}()
 	defer d.Roster.Watch(e.cams.hear)()
+	defer d.Roster.Watch(e.regions.hear)()
 
 	g, ctx := errgroup.WithContext(ctx)
 	answering, answered := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return e.demand.listen(ctx, d.Bus.Control) })
 	g.Go(func() error { return e.faults.report(ctx, d.Log) })
+	g.Go(func() error { return e.regions.run(ctx) })
 	g.Go(func() error { return e.answerAll(answering) })
 	g.Go(func() error {
 		defer answered()
@@ -165,7 +172,14 @@ func (e *encoder) settle() {
 func (e *encoder) fill(s *pb.Status) {
 	s.Encoder = &pb.EncoderStatus{
 		Workers: uint32(e.cfg.Workers), Quality: uint32(e.cfg.Quality), QualityMin: uint32(e.cfg.QualityMin),
+		Mapped: e.regions.ids(),
 	}
+}
+
+// settled tells whether the bus has been there for so long that all who are alive were heard since.
+func (e *encoder) settled(now time.Time) bool {
+	up, since := e.d.Bus.Control.Up()
+	return up && now.Sub(since) > presence.Silence
 }
 
 // answer has a frame answered that no worker has taken.
@@ -173,6 +187,7 @@ func (e *encoder) answer(j job, o outcome, err error) {
 	if err != nil {
 		e.faults.note(fmt.Errorf("frame of %s: %w", j.stream.name, err))
 	}
+	j.release()
 	j.err, j.payload = err, nil
 	if old, displaced := e.answers.Put(answer{j, o}); displaced {
 		old.job.stream.meters.count(old.o)
@@ -196,6 +211,7 @@ func (e *encoder) answerAll(ctx context.Context) error {
 
 // finish counts a frame and sends its Done.
 func (e *encoder) finish(j *job, o outcome, taken moment, rungs []pb.Rung) {
+	j.release()
 	j.stream.meters.count(o)
 	if j.reply != "" {
 		e.done(j, o, taken, rungs)

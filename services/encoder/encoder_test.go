@@ -20,6 +20,7 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -36,21 +37,30 @@ const (
 
 // rig is a running encoder on a real server, and a client that plays origin and reader.
 type rig struct {
-	t    *testing.T
-	bus  *bus.Bus
-	stop func() // ends the encoder and waits for it
+	t      *testing.T
+	server *natsd.Server
+	bus    *bus.Bus
+	stop   func() // ends the encoder and waits for it
+	env    *service.Env
 
 	seq atomic.Uint64
 
 	mu       sync.Mutex
 	dones    map[uint64][]*pb.Done // by sequence
 	pictures map[uint64][]bus.Msg  // by sequence
-	draining bool
-	ready    bool
-	refused  int // frames that nobody listened to
+	status   map[string]*pb.Status // the newest, by instance
+	refused  int                   // frames that nobody listened to
 }
 
 func start(t *testing.T, cfg Settings, slow func() time.Duration) *rig {
+	t.Helper()
+	r := startBus(t)
+	r.env, r.stop = r.run(instance, cfg, Deps{Slow: slow}, io.Discard)
+	return r
+}
+
+// startBus is the rig without an encoder.
+func startBus(t *testing.T) *rig {
 	t.Helper()
 	s, err := natsd.Start(natsd.Config{})
 	require.NoError(t, err)
@@ -58,39 +68,51 @@ func start(t *testing.T, cfg Settings, slow func() time.Duration) *rig {
 	b, err := bus.Open(bus.Config{InProcess: s, Name: "test"}, bus.Deps{Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	r := &rig{t: t, bus: b, dones: map[uint64][]*pb.Done{}, pictures: map[uint64][]bus.Msg{}}
+	r := &rig{
+		t: t, server: s, bus: b,
+		dones: map[uint64][]*pb.Done{}, pictures: map[uint64][]bus.Msg{}, status: map[string]*pb.Status{},
+	}
 	r.listen()
+	return r
+}
 
+// run starts an encoder and waits until it gets frames. Of d it takes Slow and Shm.
+func (r *rig) run(name string, cfg Settings, d Deps, logTo io.Writer) (env *service.Env, stop func()) {
+	t := r.t
+	t.Helper()
 	env, err := service.Open(context.Background(), "encoder", service.Common{
-		Instance: instance, LogLevel: "error", LogFormat: "text",
-	}, service.Place{InProcess: s, LogTo: io.Discard})
+		Instance: name, LogLevel: "info", LogFormat: "text", Shm: shm.Settings{Folder: shm.Off},
+	}, service.Place{InProcess: r.server, LogTo: logTo})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- env.Run(ctx, func(ctx context.Context, d service.Deps) error {
-			return Run(ctx, cfg, Deps{Deps: d, Slow: slow})
+		ended <- env.Run(ctx, func(ctx context.Context, with service.Deps) error {
+			with.Shm = d.Shm
+			return Run(ctx, cfg, Deps{Deps: with, Slow: d.Slow})
 		})
 	}()
-	r.stop = sync.OnceFunc(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, <-ended)
 		env.Close()
 	})
-	t.Cleanup(r.stop)
-	r.eventually(func() bool { return r.ready })
+	t.Cleanup(stop)
+	r.eventually(func() bool { return r.status[name].GetEncoder().GetWorkers() > 0 })
 	// Status may be here before the subscription is known to the server: the two go by different connections.
 	probes, answered := 0, false
 	r.until(func() bool {
-		r.send(r.raw(frame.I420, 32, 16, nil))
+		probe := r.raw(frame.I420, 32, 16, nil)
+		probe.to = name
+		seq := r.send(probe)
 		probes++
-		r.eventually(func() bool { answered = len(r.dones) > 0; return answered || r.refused >= probes })
+		r.eventually(func() bool { answered = len(r.dones[seq]) > 0; return answered || r.refused >= probes })
 		return answered
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refused = 0
-	return r
+	return env, stop
 }
 
 func (r *rig) listen() {
@@ -122,9 +144,8 @@ func (r *rig) listen() {
 	}
 	on(r.bus.Control, subject.AllStatus(), func(m bus.Msg) {
 		s := &pb.Status{}
-		if bus.Decode(m, s) == nil && s.GetInstance() == instance {
-			r.ready = r.ready || s.GetEncoder().GetWorkers() > 0
-			r.draining = s.GetDraining()
+		if bus.Decode(m, s) == nil {
+			r.status[s.GetInstance()] = s
 		}
 	})
 }
@@ -150,6 +171,7 @@ func (r *rig) until(what func() bool) {
 type raw struct {
 	by      subject.By
 	stream  string
+	to      string // the encoder
 	head    frame.Header
 	payload []byte
 	reply   string
@@ -163,7 +185,10 @@ func (r *rig) raw(format frame.Format, w, h int, payload []byte) *raw {
 	head.TraceID[0], head.Flags = 1, frame.FlagSampled
 	head.SetHop(frame.Published, time.Now())
 	head.PayloadLen = uint32(len(payload))
-	return &raw{by: subject.Cam, stream: "cam0", head: head, payload: payload, reply: subject.Done(subject.Cam, "cam0")}
+	return &raw{
+		by: subject.Cam, stream: "cam0", to: instance, head: head, payload: payload,
+		reply: subject.Done(subject.Cam, "cam0"),
+	}
 }
 
 func (r *rig) send(f *raw) uint64 {
@@ -171,7 +196,7 @@ func (r *rig) send(f *raw) uint64 {
 	b := append(make([]byte, frame.HeaderLen), f.payload...)
 	f.head.Put(b)
 	require.NoError(r.t, r.bus.Data.Publish(bus.Msg{
-		Subject: subject.Raw(f.by, f.stream, instance), Reply: f.reply, Traceparent: parent, Data: b,
+		Subject: subject.Raw(f.by, f.stream, f.to), Reply: f.reply, Traceparent: parent, Data: b,
 	}))
 	return f.head.Sequence
 }
@@ -571,7 +596,7 @@ func TestItEndsWithWhatItHasDone(t *testing.T) {
 	for i, want := range []pb.Fate{pb.Fate_FATE_ENCODED, pb.Fate_FATE_SUPERSEDED, pb.Fate_FATE_SUPERSEDED} {
 		require.Equal(t, want, r.fate(seqs[i]))
 	}
-	r.eventually(func() bool { return r.draining })
+	r.eventually(func() bool { return r.status[instance].GetDraining() })
 }
 
 func TestBadSettingsAreRefused(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/framebus/framebus/proto/frame"
 	"github.com/framebus/framebus/proto/subject"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/shm"
 )
 
 // stream is what the encoder keeps of a subject that frames come on.
@@ -46,7 +47,19 @@ func newStream(rawSubject string) (*stream, error) {
 // forgetAfter is how long a stream that brings nothing is kept.
 const forgetAfter = time.Minute
 
-var errReference = errors.New("the payload is a reference, which this encoder cannot follow")
+// referral is what a reference to shared memory was found to be, when it came.
+type referral int
+
+const (
+	followed referral = iota
+	malformed
+	unmapped  // into a region that is not mapped here, or not any more
+	beyond    // into another stream's region, or to what is not in it
+	late      // to a slot that was given to another frame
+	referrals // their number
+)
+
+var referralNames = [referrals]string{"followed", "malformed", "unmapped", "beyond", "late"}
 
 // intake sorts what comes from the bus: a frame into its stream's line, anything else to be answered at once. Its
 // handle runs on the subscription's one goroutine and waits for nothing.
@@ -75,21 +88,58 @@ func (in *intake) handle(m bus.Msg) {
 	if j.reply != s.done {
 		j.reply = ""
 	}
+	refers := head.Flags&frame.FlagReference != 0
 	switch now := time.Now(); {
 	case err != nil:
 		in.e.answer(j, corrupt, err)
 	case head.PayloadLen == 0:
 		in.e.answer(j, probe, nil)
-	case head.Flags&frame.FlagReference != 0:
-		in.e.answer(j, corrupt, errReference)
 	case s.by == subject.Pub && in.e.cams.live(s.name, now):
 		in.e.answer(j, foreign, nil)
 	case s.delay.stale(&head, at):
 		in.e.answer(j, stale, nil)
+	case refers && !in.refer(&j):
 	default:
 		if old, displaced := in.e.turns.put(j); displaced {
 			in.e.answer(old, superseded, nil)
 		}
+	}
+}
+
+// refer gives a job the payload that its frame refers to. Where there is none it has the frame answered.
+func (in *intake) refer(j *job) bool {
+	found, err := in.find(j)
+	in.e.meters.references[found].Add(1)
+	if err == nil {
+		return true
+	}
+	if errors.Is(err, shm.ErrGone) {
+		in.e.regions.lose(j.region)
+	}
+	in.e.answer(*j, failed(err), err)
+	return false
+}
+
+func (in *intake) find(j *job) (referral, error) {
+	ref, err := frame.ParseReference(&j.head, j.payload)
+	if err != nil {
+		return malformed, err
+	}
+	if j.head.Format == frame.JPEG && ref.Length > frame.MaxPayload {
+		return malformed, fmt.Errorf("%w: a JPEG of %d bytes", frame.ErrLength, ref.Length)
+	}
+	j.region = ref.Region
+	j.pixels, err = in.e.regions.read(j.stream, &ref)
+	switch {
+	case err == nil:
+		j.refers, j.payload = true, j.pixels.Bytes
+		return followed, nil
+	case errors.Is(err, shm.ErrGone):
+		return unmapped, err
+	case errors.Is(err, shm.ErrOverwritten):
+		return late, err
+	default:
+		return beyond, err
 	}
 }
 

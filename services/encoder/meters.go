@@ -20,9 +20,12 @@ type meters struct {
 	rung                              [frame.Rungs]instrument.Durations
 	busy                              instrument.Spent
 	unreadable                        instrument.Counter // of no stream
+	references                        [referrals]instrument.Counter
+	regionsRefused                    instrument.Counter
+	regions                           atomic.Int64 // mapped now
 
-	quality, workers metric.Int64ObservableGauge
-	unmeasure        func()
+	quality, workers, mapped metric.Int64ObservableGauge
+	unmeasure                func()
 
 	mu      sync.Mutex
 	streams map[string]*streamMeters // by name; bound: maxStreams, further ones share one
@@ -61,7 +64,15 @@ func newMeters(m metric.Meter, workers int) (*meters, error) {
 		busy:    k.Spent("framebus.encoder.busy", "Time that workers spent on frames, all workers together."),
 		quality: k.Gauge("framebus.encoder.quality", "{quality}", "JPEG quality of a rung, 1 to 100, while it is encoded."),
 		workers: k.Gauge("framebus.encoder.workers", "{worker}", "Frames that can be encoded at once."),
+		mapped:  k.Gauge("framebus.encoder.regions", "{region}", "Regions of shared memory that are mapped."),
+		regionsRefused: k.Counter("framebus.encoder.regions.refused", "{region}",
+			"Regions of shared memory that could not be mapped: their frames come inline.").With(),
 		streams: map[string]*streamMeters{},
+	}
+	references := k.Counter("framebus.encoder.references", instrument.Frames,
+		"Raw frames that came by reference, by whether it could be followed.")
+	for i := range out.references {
+		out.references[i] = references.With("result", referralNames[i])
 	}
 	durations := k.Durations("framebus.encoder.rung.duration", "Time to scale and encode one rung of a frame.",
 		.0001, .0002, .0005, .001, .002, .003, .005, .01, .02, .05, .1)
@@ -71,8 +82,9 @@ func newMeters(m metric.Meter, workers int) (*meters, error) {
 	out.unreadable = out.frames.With("fate", outcomeNames[unreadable])
 	out.unmeasure = k.Observe(func(o metric.Observer) {
 		o.ObserveInt64(out.workers, int64(workers))
+		o.ObserveInt64(out.mapped, out.regions.Load())
 		out.observe(o, time.Now())
-	}, out.quality, out.workers)
+	}, out.quality, out.workers, out.mapped)
 	return out, k.Err()
 }
 

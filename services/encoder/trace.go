@@ -23,7 +23,10 @@ func (e *encoder) trace(j *job, taken time.Time) {
 }
 
 func (e *encoder) process(j *job) trace.Span {
-	m := span.Message{Subject: j.stream.raw, Traceparent: j.parent, Bytes: j.bytes}
+	m := span.Message{
+		Subject: j.stream.raw, Traceparent: j.parent, Bytes: j.bytes,
+		Reference: j.head.Flags&frame.FlagReference != 0,
+	}
 	return span.Process(e.stage.Tracer(e.d.Tracer), m, j.received.wall, span.Of(j.stream.name, &j.head)...)
 }
 
@@ -52,7 +55,7 @@ func errorType(o outcome, err error) string {
 	case errors.Is(err, bus.ErrTooLarge):
 		return "too_large"
 	default:
-		return outcomeNames[cmp.Or(o, corrupt)] // encoded in part
+		return outcomeNames[cmp.Or(o, failed(err))] // encoded in part
 	}
 }
 
@@ -94,7 +97,7 @@ func (t *rungTrace) end(err error) {
 			continue
 		}
 		if err != nil {
-			span.Fail(s, errorType(corrupt, err), err)
+			span.Fail(s, errorType(failed(err), err), err)
 		}
 		span.End(s, now)
 	}

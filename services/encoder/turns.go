@@ -4,20 +4,48 @@ import (
 	"sync"
 
 	"github.com/framebus/framebus/proto/frame"
+	"github.com/framebus/framebus/services/internal/shm"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// job is a raw frame on its way through the encoder. Payload belongs to whoever holds the job.
+// job is a raw frame on its way through the encoder. Payload belongs to whoever holds the job, and where the frame
+// refers to shared memory it lies there, until release.
 type job struct {
 	stream   *stream
 	reply    string // where its Done goes; empty where nobody is owed one
 	parent   string // traceparent
 	head     frame.Header
 	payload  []byte
+	pixels   shm.Pixels // what payload is of, where refers
+	region   [16]byte   // that they are in
+	refers   bool
 	bytes    int // of the whole message
 	received moment
 	span     trace.Span // of a sampled frame that is being worked on, else nil
 	err      error      // what was wrong with it, for its trace
+}
+
+// intact fails where payload lies in shared memory and is not the frame that was meant any more.
+func (j *job) intact() error {
+	if !j.refers {
+		return nil
+	}
+	return j.pixels.Check()
+}
+
+// release says that payload is not read any more where it lies in shared memory.
+func (j *job) release() {
+	if j.refers {
+		j.pixels.Release()
+		j.pixels, j.payload, j.refers = shm.Pixels{}, nil, false
+	}
+}
+
+// copied is for whoever has made a copy of payload and reads that from now on.
+func (j *job) copied() error {
+	err := j.intact()
+	j.release()
+	return err
 }
 
 // perStream bounds the frames of a stream that wait for a worker; when full the oldest is displaced.

@@ -10,6 +10,7 @@ import (
 	"github.com/framebus/framebus/services/encoder/internal/jpeg"
 	"github.com/framebus/framebus/services/encoder/internal/rung"
 	"github.com/framebus/framebus/services/internal/bus"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/framebus/framebus/services/internal/span"
 )
 
@@ -24,6 +25,7 @@ type worker struct {
 	e      *encoder
 	enc    *jpeg.Encoder
 	dec    *jpeg.Decoder
+	came   []byte // a JPEG that lay in shared memory
 	out    []byte // envelope and JPEG
 	planes []byte // of a frame that did not come as planes
 	small  []byte // a rung's planes
@@ -85,14 +87,32 @@ func (w *worker) process(j *job) {
 		w.e.faults.note(fmt.Errorf("frame of %s: %w", j.stream.name, err))
 	}
 	if len(w.rungs) == 0 {
-		o = corrupt
+		o = failed(err)
+	}
+	if errors.Is(err, shm.ErrGone) {
+		w.e.regions.lose(j.region)
 	}
 	w.e.finish(j, o, taken, w.rungs)
 	w.e.meters.took(w.e.clock.now().elapsed - taken.elapsed)
 }
 
+// look makes sure of shared memory before it is read. Raw pixels are read where they lie: whatever they are, nothing
+// but the picture depends on it. A JPEG is taken apart from a copy that nobody changes meanwhile.
+func (w *worker) look(j *job) error {
+	if err := j.intact(); err != nil || !j.refers || j.head.Format != frame.JPEG {
+		return err
+	}
+	w.came = append(w.came[:0], j.payload...)
+	err := j.copied()
+	j.payload = w.came
+	return err
+}
+
 // encode publishes the wanted rungs, the largest first, and notes those that went out.
 func (w *worker) encode(j *job, wanted wish) error {
+	if err := w.look(j); err != nil {
+		return err
+	}
 	if j.head.Format == frame.BGR24 && wanted.rungs == onlyFull {
 		w.e.stages[frame.Full].Enter()
 		t := w.e.traceRung(j, frame.Full, wanted.quality[frame.Full])
@@ -164,6 +184,9 @@ func (w *worker) i420(j *job) ([]byte, error) {
 			return nil, err
 		}
 		w.planes = pix
+		if err := j.copied(); err != nil {
+			return nil, err
+		}
 	case frame.JPEG:
 		gotW, gotH, err := w.dec.Header(j.payload)
 		if err != nil {
@@ -183,11 +206,16 @@ func (w *worker) i420(j *job) ([]byte, error) {
 	return w.planes, nil
 }
 
-// publish sends what an encoder returned: room for the envelope and the JPEG behind it.
+// publish sends what an encoder returned: room for the envelope and the JPEG behind it. What was made of memory that
+// has changed meanwhile is not sent.
 func (w *worker) publish(j *job, t *rungTrace, r frame.Rung, quality int, out []byte, err error) error {
 	if err == nil {
 		w.out = out
+		err = j.intact()
+	}
+	if err == nil {
 		h := j.head
+		h.Flags &^= frame.FlagReference
 		h.Format, h.Rung, h.Quality, h.Channel = frame.JPEG, r, uint8(quality), 0
 		width, height := r.Size(int(h.Width), int(h.Height))
 		h.Width, h.Height = uint16(width), uint16(height)

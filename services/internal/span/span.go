@@ -51,6 +51,8 @@ const (
 	From     = attribute.Key("framebus.from") // what it was before a change
 	Viewer   = attribute.Key("framebus.viewer")
 	Format   = attribute.Key("framebus.format")
+	// ByReference is set where a raw frame's message says where in shared memory the picture lies.
+	ByReference = attribute.Key("framebus.by_reference")
 	// EndedBy says what ended a Deliver: painted, pong, written, skip, close or timeout.
 	EndedBy = attribute.Key("framebus.ended_by")
 	// PaintedSequence is of the frame that the viewer told of: this one's, or a later one's.
@@ -72,6 +74,7 @@ type Message struct {
 	Subject     string
 	Traceparent string // of the one that sent it, to be processed
 	Bytes       int
+	Reference   bool // it says where the picture lies instead of carrying it
 }
 
 // Send begins the span of publishing a message.
@@ -93,6 +96,9 @@ func start(t trace.Tracer, parent trace.SpanContext, m Message, at time.Time, op
 		system, semconv.MessagingOperationName(operation), kind, semconv.MessagingDestinationName(m.Subject),
 		semconv.MessagingDestinationTemplate(template), semconv.MessagingMessageBodySize(m.Bytes),
 	}, more...)
+	if m.Reference {
+		list = append(list, ByReference.Bool(true))
+	}
 	return Child(t, parent, operation+" "+template, at, role, list...)
 }
 
