@@ -30,7 +30,8 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 			Stream: spec.Name, By: subject.Cam, Source: spec.Redacted(), Always: spec.Always,
 			Width: spec.Width, Height: spec.Height, FPS: spec.FPS,
 		}, origin.Deps{
-			Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: publishing.Tracer(d.Tracer), Sample: d.Sampler(),
+			Bus: d.Bus, Roster: d.Roster, Shm: d.Shm, Log: d.Log, Meter: d.Meter,
+			Tracer: publishing.Tracer(d.Tracer), Sample: d.Sampler(),
 		})
 	}
 	d.Roster.SetFill(func(s *pb.Status) {

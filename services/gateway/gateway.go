@@ -85,7 +85,9 @@ func Run(ctx context.Context, cfg Settings, d Deps) error {
 	})
 	gw.desk, err = publish.New(publish.Limits{
 		Publishers: cfg.MaxPublishers, Bytes: cfg.PublishBytes, Side: cfg.PublishSide, FPS: cfg.PublishFPS,
-	}, publish.Deps{Bus: d.Bus, Roster: d.Roster, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sampler: d.Sampler})
+	}, publish.Deps{
+		Bus: d.Bus, Roster: d.Roster, Shm: d.Shm, Log: d.Log, Meter: d.Meter, Tracer: d.Tracer, Sampler: d.Sampler,
+	})
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -16,14 +16,15 @@ const (
 	tooLarge                   // for the bus
 	disconnected               // from the bus
 	busFailed                  // in any other way
+	memoryCut                  // the shared memory that it lay in was cut
 	ended                      // this owner's epoch was over
 	reasons
 )
 
-var reasonWords = [reasons]string{"superseded", "no_encoder", "too_large", "disconnected", "bus", "ended"}
+var reasonWords = [reasons]string{"superseded", "no_encoder", "too_large", "disconnected", "bus", "memory", "ended"}
 
 // fates bounds the fates a book tells apart; later ones count as unspecified.
-const fates = int(pb.Fate_FATE_PROBE) + 1
+const fates = int(pb.Fate_FATE_OVERWRITTEN) + 1
 
 // book is the account of one epoch. A frame that still waits is in captured and waiting.
 type book struct {

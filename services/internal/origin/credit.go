@@ -26,12 +26,16 @@ const (
 	tryAgain = 150 * time.Millisecond
 
 	maxPeers   = 256
+	maxMapped  = 256
 	maxWorkers = 1024 // of one encoder; a forged Status must not open the flood gates
 	// maxSamples of one encoder: the usual window at the highest rate of one source.
 	maxSamples = 512
 	// maxLate bounds the frames no longer waited for whose Done still teaches the usual time; the oldest is forgotten.
 	maxLate = 16
 )
+
+// regionID names a region of shared memory.
+type regionID = [16]byte
 
 // frameID names a frame of this stream.
 type frameID struct{ epoch, sequence uint64 }
@@ -60,8 +64,9 @@ type peer struct {
 	draining bool
 	heard    time.Time
 
-	open     []sent // oldest first; bound: workers
-	late     []sent // bound: maxLate
+	open     []sent     // oldest first; bound: workers
+	late     []sent     // bound: maxLate
+	mapped   []regionID // bound: maxMapped; more are not looked at
 	lastDone time.Time
 	waited   time.Duration // its last frame, for a worker
 	took     []sample      // oldest first; bound: maxSamples
@@ -113,6 +118,26 @@ func (c *credit) hear(name string, run uint64, workers int, draining bool, at ti
 		p.doubt = trusted
 	}
 	return lost
+}
+
+// hearMapped takes note of the regions of shared memory that an encoder has mapped.
+func (c *credit) hearMapped(name string, run uint64, ids [][]byte) {
+	p := c.peer(name)
+	if p == nil || p.run != run {
+		return
+	}
+	p.mapped = p.mapped[:0]
+	for _, id := range ids[:min(len(ids), maxMapped)] {
+		if len(id) == len(regionID{}) {
+			p.mapped = append(p.mapped, regionID(id))
+		}
+	}
+}
+
+// hasMapped tells whether an encoder can read what lies in the region.
+func (c *credit) hasMapped(name string, id regionID) bool {
+	p := c.peer(name)
+	return p != nil && slices.Contains(p.mapped, id)
 }
 
 // pick chooses who gets the next frame: fewest open, then not waiting, then longest since its last Done, then by name.

@@ -14,6 +14,7 @@ import (
 // dropped with it. The caller holds mu.
 func (o *Origin) endEpoch(now time.Time) {
 	o.dropWaiting()
+	o.forgetKept()
 	if a := o.acct; a.epoch != 0 {
 		a.over = true
 		o.ended = slices.Insert(o.ended, 0, a)
@@ -42,6 +43,7 @@ func (o *Origin) account(epoch uint64) *account {
 // lose books frames that nobody will answer. The caller holds mu.
 func (o *Origin) lose(lost []frameID, now time.Time) {
 	for _, id := range lost {
+		o.mem.back(id)
 		if a := o.account(id.epoch); a != nil {
 			a.lose(id.sequence, now)
 		}

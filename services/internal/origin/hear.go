@@ -53,6 +53,7 @@ func (o *Origin) hearDone(m bus.Msg, at time.Time) {
 	if !a.booked {
 		return
 	}
+	o.mem.back(a.frameID)
 	o.meters.answered(a.took, a.span)
 	o.offsets.measure(d, o.clock.us(a.at), o.clock.us(at), at)
 }
@@ -96,6 +97,7 @@ func (o *Origin) hearStatus(s *pb.Status, at time.Time) {
 	defer o.mu.Unlock()
 	if e := s.GetEncoder(); e != nil {
 		o.lose(o.credit.hear(s.GetInstance(), s.GetRun(), int(e.GetWorkers()), s.GetDraining(), at), at)
+		o.credit.hearMapped(s.GetInstance(), s.GetRun(), e.GetMapped())
 	}
 	o.vouch(s.GetGateway(), at)
 	r := rival{instance: s.GetInstance(), draining: s.GetDraining(), at: at}

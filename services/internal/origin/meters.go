@@ -13,14 +13,16 @@ type meters struct {
 	trip      instrument.Durations
 	displaced instrument.Counter
 
-	open, state metric.Int64ObservableGauge
-	frames      metric.Int64ObservableCounter
-	stream      metric.MeasurementOption
-	states      [states]metric.MeasurementOption
-	published   metric.MeasurementOption
-	unwanted    metric.MeasurementOption
-	unanswered  metric.MeasurementOption
-	dropped     [reasons]metric.MeasurementOption
+	open, state, region    metric.Int64ObservableGauge
+	frames, handed, missed metric.Int64ObservableCounter
+
+	stream     metric.MeasurementOption
+	states     [states]metric.MeasurementOption
+	published  metric.MeasurementOption
+	unwanted   metric.MeasurementOption
+	unanswered metric.MeasurementOption
+	dropped    [reasons]metric.MeasurementOption
+	ways       [ways]metric.MeasurementOption
 }
 
 // states are those of a source as metrics tell them.
@@ -60,6 +62,11 @@ func (o *Origin) measure() (stop func(), err error) {
 	m.frames = k.Total("framebus.origin.frames", instrument.Frames, "Captured frames by what became of them.")
 	m.open = k.Gauge("framebus.origin.open", instrument.Frames, "Frames that encoders have in hand.")
 	m.state = k.Gauge("framebus.source.state", "{state}", "1 for the state that the source is in, 0 for the others.")
+	m.handed = k.Total("framebus.origin.handed", instrument.Frames,
+		"Frames handed to encoders: inline, or by reference to shared memory.")
+	m.missed = k.Total("framebus.origin.region.missed", instrument.Frames,
+		"Frames that found all slots of shared memory in use and went inline.")
+	m.region = k.Gauge("framebus.origin.region.size", instrument.Bytes, "Shared memory that frames lie in.")
 	m.stream = instrument.With("stream", stream)
 	m.published, m.unwanted, m.unanswered = outcome("published"), outcome("unwanted"), outcome("unanswered")
 	for r, word := range reasonWords {
@@ -68,7 +75,10 @@ func (o *Origin) measure() (stop func(), err error) {
 	for s, word := range stateWords {
 		m.states[s] = instrument.With("stream", stream, "state", word)
 	}
-	stop = k.Observe(o.observe, m.frames, m.open, m.state)
+	for w, word := range wayWords {
+		m.ways[w] = instrument.With("stream", stream, "way", word)
+	}
+	stop = k.Observe(o.observe, m.frames, m.open, m.state, m.handed, m.missed, m.region)
 	return stop, k.Err()
 }
 
@@ -80,8 +90,14 @@ func (o *Origin) observe(out metric.Observer) {
 	for _, a := range o.ended {
 		all.addRevisable(a)
 	}
+	handed, missed, region := o.mem.handed, o.mem.missed, o.mem.bytes()
 	o.mu.Unlock()
 	m := &o.meters
+	for w, n := range handed {
+		out.ObserveInt64(m.handed, int64(n), m.ways[w])
+	}
+	out.ObserveInt64(m.missed, int64(missed), m.stream)
+	out.ObserveInt64(m.region, int64(region), m.stream)
 	out.ObserveInt64(m.open, int64(open), m.stream)
 	out.ObserveInt64(m.frames, int64(all.published), m.published)
 	out.ObserveInt64(m.frames, int64(all.unwanted), m.unwanted)

@@ -5,6 +5,9 @@
 //
 // The source's goroutine calls Begin and Commit; Run's one goroutine hears, decides and publishes. They share
 // what mu guards, which is never held over a call into the bus.
+//
+// Where there is shared memory, frames lie in slots of a region that the origin makes and removes: encoders that have
+// mapped it get a reference in place of the picture.
 package origin
 
 import (
@@ -20,6 +23,7 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/mailbox"
 	"github.com/framebus/framebus/services/internal/presence"
+	"github.com/framebus/framebus/services/internal/shm"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
@@ -53,12 +57,16 @@ type Config struct {
 	FPS           float64
 	// Always wants the stream at full size even where no reader does.
 	Always bool
+	// Slots of its region of shared memory, 1..shm.MaxSlots; 0 means 12. Frames that find all in use go inline.
+	Slots int
 }
 
-// Deps of an origin. Meter, Tracer, Sample and Wall may be nil.
+// Deps of an origin. Shm, Meter, Tracer, Sample and Wall may be nil.
 type Deps struct {
 	Bus    *bus.Bus
 	Roster *presence.Roster
+	// Shm is where frames lie that encoders of this host read; nil means that all go through the bus.
+	Shm    *shm.Folder
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer
@@ -89,6 +97,7 @@ type Origin struct {
 	lastAlways time.Time
 	lastGrudge time.Time // when it last logged that the bus refuses frames
 	subjects   map[string]string
+	referring  [frame.HeaderLen + frame.ReferenceLen]byte
 	ping       [frame.HeaderLen]byte
 	pings      uint64
 
@@ -103,6 +112,7 @@ type Origin struct {
 	ended     []*account // newest first; bound: maxEnded, the oldest is forgotten
 	past      book       // of those forgotten
 	ending    bool
+	over      bool // Run has ended
 	live      bool // the source gives its own frames
 	cause     string
 	busCause  string // why the bus refuses frames
@@ -111,6 +121,7 @@ type Origin struct {
 	traceNext bool
 	jpegPace  thinner
 	rawPace   thinner
+	mem       memory
 	free      []*picture
 	filling   *picture
 	hand      *picture // the newest frame, looked at for an encoder
@@ -139,6 +150,12 @@ func New(cfg Config, d Deps) *Origin {
 		subjects: map[string]string{}, clock: newClock(time.Now(), d.Wall()),
 		claim: newClaim(cfg.By, me.Instance), demand: newDemand(cfg.Always), offsets: offsets{},
 		acct: newAccount(0, time.Now()), fps: cfg.FPS, w: cfg.Width, h: cfg.Height, cause: "starting",
+	}
+	if o.mem.slots = cfg.Slots; o.mem.slots == 0 {
+		o.mem.slots = usualSlots
+	}
+	if cfg.By == subject.Cam {
+		o.mem.ask(frame.I420, frame.PayloadSize(frame.I420, cfg.Width, cfg.Height))
 	}
 	for range pictures {
 		o.free = append(o.free, &picture{})
@@ -188,6 +205,7 @@ func (o *Origin) Run(ctx context.Context) error {
 		o.serve()
 	}
 	o.settle(tick)
+	o.tidy()
 	return nil
 }
 
@@ -230,6 +248,7 @@ func (o *Origin) fits() string {
 // look does what time asks for.
 func (o *Origin) look(now time.Time) {
 	stands := o.decide(now)
+	o.furnish(now)
 	o.mu.Lock()
 	o.want = o.demand.merged(now)
 	o.lose(o.credit.tick(now, o.listening), now)
@@ -293,6 +312,14 @@ func (o *Origin) dropWaiting() {
 	}
 }
 
+// forgetKept frees the last frame sent: it is not handed on any more. The caller holds mu.
+func (o *Origin) forgetKept() {
+	if o.kept != nil {
+		o.release(o.kept)
+		o.kept = nil
+	}
+}
+
 // settle ends the stream: nothing more is taken, and what encoders have is waited for a little.
 func (o *Origin) settle(tick *time.Ticker) {
 	o.mu.Lock()
@@ -313,6 +340,9 @@ func (o *Origin) settle(tick *time.Ticker) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closeBooks(time.Now())
+	o.forgetKept()
+	o.mem.giveUp()
+	o.over = true
 }
 
 func (o *Origin) opened() int {

@@ -30,13 +30,16 @@ func (o *Origin) serve() {
 		o.mu.Unlock()
 		return
 	}
-	to, picked := "", false
+	to, picked, how := "", false, inline
 	if p.jpeg {
 		to, picked = o.credit.pick(now)
 	}
+	if picked && p.at.in != nil && o.credit.hasMapped(to, p.at.in.ID()) {
+		how = byReference
+	}
 	copyRaw := p.raw
 	p.raw = false
-	if !picked && p.jpeg && now.Sub(p.at) > waitLimit {
+	if !picked && p.jpeg && now.Sub(p.taken) > waitLimit {
 		o.hand = nil
 		o.drop(p, noEncoder)
 		o.mu.Unlock()
@@ -45,11 +48,11 @@ func (o *Origin) serve() {
 	o.mu.Unlock()
 
 	if picked {
-		o.send(p, to)
+		o.send(p, to, how)
 	}
 	if copyRaw {
 		// A reader's copy that the bus does not take is not worth another try; the encoder's tells why.
-		_ = o.publish(p, bus.Msg{Subject: o.raw, Traceparent: span.Traceparent(p.capture)})
+		_ = o.publish(p, bus.Msg{Subject: o.raw, Traceparent: span.Traceparent(p.capture)}, inline)
 	}
 	if picked || !p.jpeg {
 		o.mu.Lock()
@@ -63,18 +66,18 @@ func (o *Origin) serve() {
 
 // send gives the frame in hand to an encoder and keeps it until the next is sent. One that the bus does not take is
 // dropped, and still in hand.
-func (o *Origin) send(p *picture, to string) {
+func (o *Origin) send(p *picture, to string, how way) {
 	at := time.Now()
 	m := bus.Msg{Subject: o.subject(to), Reply: o.done}
 	var traced trace.Span
 	var span trace.SpanContext
 	if p.sampled {
-		traced, m.Traceparent = o.sending(p, m.Subject)
+		traced, m.Traceparent = o.sending(p, m.Subject, how)
 		if traced != nil {
 			span = traced.SpanContext()
 		}
 	}
-	err := o.publish(p, m)
+	err := o.publish(p, m, how)
 	if traced != nil {
 		o.sent(p, traced, err)
 	}
@@ -87,19 +90,53 @@ func (o *Origin) send(p *picture, to string) {
 	o.credit.sent(to, sent{p.id(), at, span})
 	o.acct.sent(p.head.Sequence, to)
 	o.busCause = ""
-	if o.kept != nil {
-		o.release(o.kept)
+	o.mem.handed[how]++
+	if how == byReference {
+		o.mem.lend(p.id(), p.at)
 	}
+	o.forgetKept()
 	o.hand, o.kept, o.keptAt = nil, p, to
 }
 
-func (o *Origin) publish(p *picture, m bus.Msg) error {
+// errCut: what the frame was is not known any more.
+var errCut = errors.New("somebody has cut the file of shared memory that the frame lay in")
+
+func (o *Origin) publish(p *picture, m bus.Msg, how way) error {
+	if !p.at.whole() {
+		return errCut
+	}
 	o.mu.Lock()
 	p.head.SetHop(frame.Published, o.clock.wall(time.Now()))
 	o.mu.Unlock()
-	p.head.Put(p.buf)
-	m.Data = p.buf
-	return o.d.Bus.Data.Publish(m)
+	if how == inline {
+		p.head.Put(p.buf)
+		m.Data = p.buf
+		return o.d.Bus.Data.Publish(m)
+	}
+	m.Data = p.refer(o.referring[:])
+	err := o.d.Bus.Data.Publish(m)
+	if err != nil {
+		p.at.in.Retire(p.at.slot) // it may be out all the same
+	}
+	return err
+}
+
+// refer writes to b the message that says where the picture lies.
+func (p *picture) refer(b []byte) []byte {
+	h, ref := p.head, p.at.reference(int(p.head.PayloadLen))
+	h.Flags |= frame.FlagReference
+	h.PayloadLen = frame.ReferenceLen
+	h.Put(b)
+	ref.Put(b[frame.HeaderLen:])
+	return b
+}
+
+// length of the message that hands a picture over, bytes.
+func (p *picture) length(how way) int {
+	if how == byReference {
+		return frame.HeaderLen + frame.ReferenceLen
+	}
+	return len(p.buf)
 }
 
 // refuse books a frame that the bus did not take.
@@ -130,6 +167,8 @@ func refusal(err error) reason {
 		return tooLarge
 	case errors.Is(err, bus.ErrDisconnected):
 		return disconnected
+	case errors.Is(err, errCut):
+		return memoryCut
 	default:
 		return busFailed
 	}

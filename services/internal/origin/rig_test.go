@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/presence"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -73,11 +75,14 @@ func join(t *testing.T, cfg bus.Config, service, instance string) *member {
 	return m
 }
 
-// camera is an origin that runs, and its source: a frame every few milliseconds.
+// camera is an origin that runs, and its source: a frame every few milliseconds, whose bytes are all of one value.
 type camera struct {
 	*Origin
 	stop    func() // ends the origin; its member stays
 	offered atomic.Uint64
+	larger  atomic.Bool // its frames are twice as wide
+	// jpegBytes of what is offered as a JPEG instead; 0 for none.
+	jpegBytes atomic.Int64
 }
 
 func film(t *testing.T, m *member, cfg Config, change func(*Deps)) *camera {
@@ -115,11 +120,21 @@ func (c *camera) shoot(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if buf := c.Begin(time.Now(), width, height); buf != nil {
-			buf[0] = 42
+		w := width
+		if c.larger.Load() {
+			w *= 2
+		}
+		n := c.offered.Add(1)
+		if size := int(c.jpegBytes.Load()); size > 0 {
+			c.Offer(time.Now(), bytes.Repeat([]byte{byte(n)}, size), w, height)
+			continue
+		}
+		if buf := c.Begin(time.Now(), w, height); buf != nil {
+			for i := range buf {
+				buf[i] = byte(n)
+			}
 			c.Commit()
 		}
-		c.offered.Add(1)
 	}
 }
 
@@ -155,20 +170,34 @@ type coder struct {
 	frozen atomic.Bool // takes frames and answers nothing, probes neither
 	frames atomic.Uint64
 	probes atomic.Uint64
+	works  atomic.Int64 // how long at each frame, ns
 
-	mu   sync.Mutex
-	last bus.Msg
-	head frame.Header
-	bad  error
+	referred    atomic.Uint64 // frames that came by reference
+	overwritten atomic.Uint64 // those whose slot was given away before they were read
+	// Where its owner shares memory: whether that waits for a frame, and whom to tell what a frame's bytes are.
+	still func(id frameID) bool
+	saw   func(id frameID, v byte) error
+
+	mu      sync.Mutex
+	last    bus.Msg
+	head    frame.Header
+	bad     error
+	regions map[regionID]*shm.Mapping
 }
 
 func encodes(t *testing.T, cfg bus.Config, name string, workers uint32) *coder {
 	t.Helper()
-	c := &coder{member: join(t, cfg, "encoder", name), name: name}
-	_, err := c.bus.Data.Subscribe(subject.RawFor(name), c.take)
-	require.NoError(t, err)
-	c.roster.SetFill(func(s *pb.Status) { s.Encoder = &pb.EncoderStatus{Workers: workers} })
+	c := &coder{name: name}
+	c.start(t, cfg, workers)
 	return c
+}
+
+func (c *coder) start(t *testing.T, cfg bus.Config, workers uint32) {
+	t.Helper()
+	c.member = join(t, cfg, "encoder", c.name)
+	_, err := c.bus.Data.Subscribe(subject.RawFor(c.name), c.take)
+	require.NoError(t, err)
+	c.roster.SetFill(func(s *pb.Status) { s.Encoder = &pb.EncoderStatus{Workers: workers, Mapped: c.mapped()} })
 }
 
 func (c *coder) take(m bus.Msg) {
@@ -183,6 +212,9 @@ func (c *coder) take(m bus.Msg) {
 	}
 	c.mu.Unlock()
 	fate := pb.Fate_FATE_ENCODED
+	if len(payload) > 0 && err == nil && c.saw != nil {
+		fate = c.encode(&h, payload)
+	}
 	if len(payload) == 0 {
 		fate = pb.Fate_FATE_PROBE
 		c.probes.Add(1)

@@ -38,6 +38,7 @@ func (o *Origin) StreamStatus() *pb.StreamStatus {
 		s.Book = o.acct.message(o.openFrames(), now)
 		s.Readers = o.demand.echoes()
 		s.Clocks = o.offsets.list(now)
+		s.Region = o.mem.message()
 	}
 	s.Ended = o.endedBooks(now)
 	return s

@@ -27,7 +27,7 @@ func (o *Origin) wallNow() time.Time {
 
 // sending begins the span of publishing a sampled frame and marks its envelope. A sampler may have decided against it:
 // then the frame is not sampled.
-func (o *Origin) sending(p *picture, to string) (s trace.Span, traceparent string) {
+func (o *Origin) sending(p *picture, to string, how way) (s trace.Span, traceparent string) {
 	if !p.capture.IsValid() { // else it is sent once more, in the same trace
 		p.span = o.capturing(p)
 		p.capture = p.span.SpanContext()
@@ -36,7 +36,7 @@ func (o *Origin) sending(p *picture, to string) (s trace.Span, traceparent strin
 		p.sampled, p.span = false, nil
 		return nil, ""
 	}
-	s = span.Send(o.d.Tracer, p.capture, span.Message{Subject: to, Bytes: len(p.buf)}, o.wallNow(),
+	s = span.Send(o.d.Tracer, p.capture, span.Message{Subject: to, Bytes: p.length(how)}, o.wallNow(),
 		span.Of(o.cfg.Stream, &p.head)...)
 	sc := s.SpanContext()
 	p.head.TraceID = sc.TraceID()

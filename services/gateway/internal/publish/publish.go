@@ -20,6 +20,7 @@ import (
 	"github.com/framebus/framebus/services/internal/instrument"
 	"github.com/framebus/framebus/services/internal/origin"
 	"github.com/framebus/framebus/services/internal/presence"
+	"github.com/framebus/framebus/services/internal/shm"
 	"github.com/gorilla/websocket"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -45,6 +46,8 @@ type Limits struct {
 type Deps struct {
 	Bus    *bus.Bus
 	Roster *presence.Roster
+	// Shm is where pictures lie that encoders of this host read; nil means that all go through the bus.
+	Shm    *shm.Folder
 	Log    *slog.Logger
 	Meter  metric.Meter
 	Tracer trace.Tracer
@@ -142,7 +145,8 @@ func (k *Desk) Serve(ctx context.Context, w http.ResponseWriter, r *http.Request
 	}
 	s.ws = ws
 	s.origin = origin.New(origin.Config{Stream: stream, By: subject.Pub, Source: "publish:" + r.RemoteAddr}, origin.Deps{
-		Bus: k.d.Bus, Roster: k.d.Roster, Log: k.d.Log, Meter: k.d.Meter, Tracer: k.d.Tracer, Sample: k.d.Sampler(),
+		Bus: k.d.Bus, Roster: k.d.Roster, Shm: k.d.Shm, Log: k.d.Log, Meter: k.d.Meter,
+		Tracer: k.d.Tracer, Sample: k.d.Sampler(),
 	})
 	s.ready.Store(true)
 	log := k.d.Log.With("stream", stream, "publisher", id)
