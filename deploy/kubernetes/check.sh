@@ -35,17 +35,34 @@ for overlay in "$here"/overlays/*/; do
   passed "$name: $(cat "$top/out")"
 
   # What no schema knows: every container is held tight, and every setting is one that framebus or its bus has.
-  containers=$(grep -c '^ *image: ' "$top/$name.yaml")
-  for line in 'readOnlyRootFilesystem: true' 'allowPrivilegeEscalation: false' 'runAsNonRoot: true' '^ *- ALL$' \
-    'type: RuntimeDefault' 'readinessProbe:' 'livenessProbe:' 'automountServiceAccountToken: false' 'memory: .*Mi'; do
-    [ "$(grep -c -- "$line" "$top/$name.yaml")" -ge "$containers" ] || fail "$name: not every container has: $line"
-  done
+  each() { # each THING NUMBER LINE...: there are so many of each line
+    local line thing=$1 number=$2
+    shift 2
+    for line; do
+      [ "$(grep -c -- "$line" "$top/$name.yaml")" -ge "$number" ] || fail "$name: not every $thing has: $line"
+    done
+  }
+  each container "$(grep -c '^ *image: ' "$top/$name.yaml")" 'readOnlyRootFilesystem: true' \
+    'allowPrivilegeEscalation: false' '^ *- ALL$' 'readinessProbe:' 'livenessProbe:' 'memory: .*Mi'
+  each pod "$(grep -c '^ *containers:$' "$top/$name.yaml")" 'runAsNonRoot: true' 'type: RuntimeDefault' \
+    'automountServiceAccountToken: false'
   grep -oh 'FRAMEBUS_[A-Z_]*[A-Z]' "$top/$name.yaml" | sort -u | while read -r setting; do
     grep -qr --include='*.go' --include='*.conf' "\"$setting\"\|\$$setting\b" "$here/../nats" "$here/../../services" ||
       fail "$name: nobody reads $setting"
   done
 done
 passed 'every container is non-root, read-only, without capabilities, probed; every setting is read by somebody'
+
+# Who shares memory has it from one volume, which is memory and has an end; who does not says so.
+[ "$(grep -c 'mountPath: /shm$' "$top/dev-onepod.yaml")" = 2 ] &&
+  [ "$(grep -A1 'name: FRAMEBUS_SHM$' "$top/dev-onepod.yaml" | grep -c 'value: /shm$')" = 2 ] &&
+  [ "$(grep -A2 'emptyDir:$' "$top/dev-onepod.yaml" | grep -c 'medium: Memory$\|sizeLimit: .*Mi$')" = 2 ] ||
+  fail 'dev-onepod: capture and encoder do not share memory'
+! grep -q '^  name: encoder$' "$top/dev-onepod.yaml" || fail 'dev-onepod: there is an encoder beside the pod'
+for name in dev cluster; do
+  grep -q '^  FRAMEBUS_SHM: "off"$' "$top/$name.yaml" || fail "$name: FRAMEBUS_SHM is not off"
+done
+passed 'raw frames go by reference in one pod, inline between pods'
 
 ! grep -q '^kind: Secret$' "$top/cluster.yaml" || fail 'the cluster overlay carries a secret'
 passed 'the cluster overlay carries no secret'
