@@ -161,6 +161,7 @@ func (h *heard) tell(add adder) {
 				strings.ToLower(strings.TrimPrefix(st.GetState().String(), "STREAM_STATE_")), st.GetCause())
 		}
 	}
+	h.tellMemory(add)
 	for key, off := range h.off {
 		if off.Abs() > clocksDiffer {
 			add("clock of "+key, Warn, "run an NTP client there: ages are corrected, but less exact",
