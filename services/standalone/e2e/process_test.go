@@ -316,3 +316,19 @@ func get(t *testing.T, url string) (int, string) {
 	}
 	return resp.StatusCode, string(b)
 }
+
+// metric is the sum of a service's samples whose line begins so.
+func metric(t *testing.T, admin, prefix string) (sum float64) {
+	t.Helper()
+	name, labels, _ := strings.Cut(prefix, "{")
+	_, body := get(t, "http://"+admin+"/metrics")
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, name+"{") && strings.Contains(line, labels) {
+			var v float64
+			if _, err := fmt.Sscan(line[strings.LastIndex(line, "}")+1:], &v); err == nil {
+				sum += v
+			}
+		}
+	}
+	return sum
+}

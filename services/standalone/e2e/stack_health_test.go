@@ -44,6 +44,7 @@ func TestCompose(t *testing.T) {
 		{"a trace leads through all three services", tracesArrive},
 		{"Prometheus scrapes all three services", metricsArrive},
 		{"Pyroscope has all three services", profilesArrive},
+		{"raw frames go by reference to three encoders", framesGoByReference},
 		{"three encoders share the frames, one freezes, one dies", encodersScale},
 		{"the bus is restarted", busRestarts},
 		{"a gateway is cut off from the bus", gatewayIsCutOff},
@@ -113,7 +114,8 @@ func containersAreConfined(t *testing.T, s *stack) {
 		require.Equal(t, map[string]string{"max-size": "10m", "max-file": "3"}, c.HostConfig.LogConfig.Config, service)
 		require.Equal(t, "unless-stopped", c.HostConfig.RestartPolicy.Name, service)
 		for _, bind := range c.HostConfig.Binds {
-			require.True(t, strings.HasSuffix(bind, ":ro"), "%s may write to %s", service, bind)
+			frames := service != "encoder" && bind == s.name+"_frames:/shm:rw" // in memory, and with an end
+			require.True(t, frames || strings.HasSuffix(bind, ":ro"), "%s may write to %s", service, bind)
 		}
 		for port, bindings := range c.HostConfig.PortBindings {
 			for _, b := range bindings {
