@@ -31,12 +31,12 @@ func books(second, missing int) string {
   "epoch": "1764532436000000", "owner": "capture-1", "by": "cam", "state": "open", "explained": true,
   "told_us": %TOLD%, "sequence": 9000,
   "captured":  {"total": 9000, "published": 8000, "dropped": {"superseded": 100}, "unwanted": 900, "difference": 0},
-  "published": {"total": 8000, "done": {"encoded": 7990, "superseded": 3}, "unanswered": 5, "open": 2,
+  "published": {"total": 8000, "done": {"encoded": 7989, "overwritten": 1, "superseded": 3}, "unanswered": 5, "open": 2,
                 "vouched": 1, "difference": 0},
   "encoders": {"difference": 0, "shares": [
-    {"encoder": "enc-1", "done": {"encoded": 4000}, "unanswered": 5, "open": 1},
+    {"encoder": "enc-1", "done": {"encoded": 3999, "overwritten": 1}, "unanswered": 5, "open": 1},
     {"encoder": "enc-2", "done": {"encoded": 3990, "superseded": 3}, "unanswered": 0, "open": 1}]},
-  "encoded": {"full": 7990, "half": 0, "quarter": 0},
+  "encoded": {"full": 7989, "half": 0, "quarter": 0},
   "gateways": [{"gateway": "gw-1", "told_us": %TOLD%, "settled": 8990, "undone": 0, "explained": %EXPLAINED%,
     "rungs": [{"rung": "full", "explained": %EXPLAINED%,
       "bus":     {"encoded": 7980, "unbooked": 0, "received": 7979, "lost": 1, "difference": 0},
@@ -73,7 +73,7 @@ func ledger(t *testing.T, ctx context.Context) {
 	require.Equal(t, []string{
 		"Origin capture-1",
 		"Source | 9000 captured | 8000 published100 superseded900 unwanted | ✓",
-		"Encoders | 8000 published | 7990 encoded3 superseded5 unanswered2 open | ✓",
+		"Encoders | 8000 published | 7989 encoded1 overwritten3 superseded5 unanswered2 open | ✓",
 		"by encoder | 8000 published | 4006 enc-13994 enc-2 | ✓",
 		"Gateway gw-1",
 		"full · bus | 7980 encoded | 7979 received1 lost | ✓",
@@ -82,6 +82,11 @@ func ledger(t *testing.T, ctx context.Context) {
 	}, lines)
 	b.eventually("document.querySelector('.ledger-meanings').textContent.includes('lost encoded, and never received')",
 		"the words are told")
+	var lost []string
+	b.eval("[...document.querySelectorAll('#ledger [data-line=published] .loss')].map((e) => e.dataset.name)", &lost)
+	require.Equal(t, []string{"overwritten", "superseded", "unanswered"}, lost)
+	b.eventually("document.querySelector('.ledger-meanings').textContent.includes('overwritten its shared memory')",
+		"a frame that could not be read any more")
 	var unfolded []bool
 	b.eval("[...document.querySelectorAll('#ledger details')].map((d) => d.open)", &unfolded)
 	require.Equal(t, []bool{true, true, false, false}, unfolded, "the stream that is shown, and its newest epoch")

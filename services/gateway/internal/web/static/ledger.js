@@ -16,6 +16,8 @@ const MEANING = {
   unanswered: 'its encoder never answered: it ended or hung',
   open: 'with an encoder at this moment',
   corrupt: 'the picture was damaged',
+  overwritten: 'its shared memory had another frame, or was gone, before it was read',
+  memory: 'the shared memory that it lay in was cut',
   foreign: 'published by a client while a camera has the name',
   lost: 'encoded, and never received by a gateway that listened',
   unbooked: 'received, though its encoding was never reported',
