@@ -41,7 +41,7 @@ type picture struct {
 	bytes           int
 	rung, quality   int
 	width, height   int
-	rawHop          time.Duration // from its publishing until an encoder took it up
+	rawHop, jpegHop time.Duration // from its publishing to an encoder, and from there to the gateway
 }
 
 // age is from the strip, drawn as the source handed the picture over, or where that was not read from the envelope's
@@ -107,7 +107,8 @@ func (w *watcher) note(f *client.Frame) {
 		epoch: f.Header.Epoch, sequence: f.Header.Sequence, at: f.ReceivedAt, capturedUs: f.Header.CapturedUs,
 		bytes: len(f.JPEG), rung: int(f.Header.Rung), quality: int(f.Header.Quality),
 		width: int(f.Header.Width), height: int(f.Header.Height),
-		rawHop: time.Duration(f.Header.HopUs[frame.Taken]-f.Header.HopUs[frame.Published]) * time.Microsecond,
+		rawHop:  time.Duration(f.Header.HopUs[frame.Taken]-f.Header.HopUs[frame.Published]) * time.Microsecond,
+		jpegHop: time.Duration(f.Header.HopUs[frame.Received]-f.Header.HopUs[frame.Encoded]) * time.Microsecond,
 	}
 	w.add(p, f.JPEG)
 	f.Release()
