@@ -23,7 +23,7 @@ const (
 	// retryAfter is how long a region that could not be mapped is left alone.
 	retryAfter = time.Minute
 	// regionsLook is how often the silence of owners is noticed.
-	regionsLook = 100 * time.Millisecond
+	regionsLook = 250 * time.Millisecond
 )
 
 // regions are the shared memory that raw frames lie in: each is mapped for as long as its owner tells of it. They are
@@ -126,6 +126,9 @@ func (r *regions) wake() {
 
 // run maps and gives up until ctx ends. What is mapped then stays so until close.
 func (r *regions) run(ctx context.Context) error {
+	if r.folder == nil {
+		return nil
+	}
 	tick := time.NewTicker(regionsLook)
 	defer tick.Stop()
 	for {
