@@ -17,7 +17,10 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/shm"
+	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/telemetry/spantest"
 	"github.com/stretchr/testify/require"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
 // TestEachGetsTheFrameAsItCan: one encoder has mapped the region, another cannot, and a raw reader never does.
@@ -60,6 +63,32 @@ func TestEachGetsTheFrameAsItCan(t *testing.T) {
 	defer h.cam.mu.Unlock()
 	require.GreaterOrEqual(t, h.cam.mem.handed[byReference], shares.referred.Load())
 	require.GreaterOrEqual(t, h.cam.mem.handed[inline], not.frames.Load())
+}
+
+func TestATraceTellsWhichWayAFrameWent(t *testing.T) {
+	rec, tracer := spantest.New(t)
+	h := buildSharing(t, Config{}, func(d *Deps) {
+		d.Tracer, d.Sample = tracer, func(time.Time) bool { return true }
+	})
+	h.told(t)
+	shares, not := h.encoder(t, "enc-a", 1, true), h.encoder(t, "enc-b", 1, false)
+	watch(t, h.reader, asks("gw", full(0)))
+	shares.moreReferences(t, 3)
+	not.more(t, 3)
+	seen := map[bool]bool{}
+	require.Eventually(t, func() bool {
+		for _, s := range rec.Spans(sendName) {
+			byReference := s.Attributes[span.ByReference].AsBool()
+			seen[byReference] = true
+			size := frame.HeaderLen + frame.PayloadSize(frame.I420, width, height)
+			if byReference {
+				size = frame.HeaderLen + frame.ReferenceLen
+			}
+			require.Equal(t, semconv.MessagingMessageBodySize(size).Value,
+				s.Attributes[semconv.MessagingMessageBodySizeKey])
+		}
+		return len(seen) == 2
+	}, within, every)
 }
 
 func TestWhereAllSlotsAreInUseFramesGoInline(t *testing.T) {

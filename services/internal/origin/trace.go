@@ -36,8 +36,8 @@ func (o *Origin) sending(p *picture, to string, how way) (s trace.Span, tracepar
 		p.sampled, p.span = false, nil
 		return nil, ""
 	}
-	s = span.Send(o.d.Tracer, p.capture, span.Message{Subject: to, Bytes: p.length(how)}, o.wallNow(),
-		span.Of(o.cfg.Stream, &p.head)...)
+	m := span.Message{Subject: to, Bytes: p.length(how), Reference: how == byReference}
+	s = span.Send(o.d.Tracer, p.capture, m, o.wallNow(), span.Of(o.cfg.Stream, &p.head)...)
 	sc := s.SpanContext()
 	p.head.TraceID = sc.TraceID()
 	p.head.Flags |= frame.FlagSampled
