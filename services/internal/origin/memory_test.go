@@ -29,9 +29,16 @@ func TestASlotIsGivenAwayOnlyWhenNobodyHasIt(t *testing.T) {
 		out := map[frameID]place{}  // references, and what they name
 		named := map[place]uint64{} // the generation of the last reference to a slot, until it has changed
 		sequence := uint64(0)
+		unclosed := map[*shm.Region]bool{}
+		defer func() { // of a run that is broken off
+			for r := range unclosed {
+				_ = r.Close()
+			}
+		}()
 		create := func(room int) {
 			r, err := folder.Create(slots, room)
 			require.NoError(t, err)
+			unclosed[r] = true
 			m.made(r, now)
 		}
 		tidy := func() {
@@ -42,6 +49,7 @@ func TestASlotIsGivenAwayOnlyWhenNobodyHasIt(t *testing.T) {
 						delete(named, p)
 					}
 				}
+				delete(unclosed, r)
 				require.NoError(t, r.Close())
 			}
 		}

@@ -198,8 +198,9 @@ func TestTheRegionGoesWithItsOwner(t *testing.T) {
 	h := buildSharing(t, Config{}, nil)
 	h.told(t)
 	enc := h.encoder(t, "enc-a", 2, true)
-	enc.frozen.Store(true) // its frames stay open
 	watch(t, h.reader, asks("gw", full(0)))
+	enc.moreReferences(t, 3)
+	enc.frozen.Store(true) // its frames stay open
 	enc.moreReferences(t, 1)
 	h.cam.stop()
 	require.Empty(t, regionsIn(t, h.path))
