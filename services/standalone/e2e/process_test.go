@@ -66,6 +66,21 @@ func binary(t *testing.T, name string) string {
 	return path
 }
 
+// framesIn is the folder of shared memory of all programs that are started here, empty for their own default. Of those
+// that are killed a region is left, which nobody sweeps after the last test.
+var framesIn string
+
+func TestMain(m *testing.M) {
+	if dir, err := os.MkdirTemp("/dev/shm", "framebus-e2e-"); err == nil {
+		framesIn = dir
+	}
+	code := m.Run()
+	if framesIn != "" {
+		_ = os.RemoveAll(framesIn)
+	}
+	os.Exit(code)
+}
+
 // run starts a program with arguments; its settings come from them alone, not from this environment.
 func run(t *testing.T, path string, args ...string) *process {
 	t.Helper()
@@ -82,7 +97,7 @@ func runEnv(t *testing.T, env []string, path string, args ...string) *process {
 			p.cmd.Env = append(p.cmd.Env, kv)
 		}
 	}
-	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Env = append(append(p.cmd.Env, "FRAMEBUS_SHM="+framesIn), env...)
 	require.NoError(t, p.cmd.Start())
 	go func() { p.err = p.cmd.Wait(); close(p.done) }()
 	t.Cleanup(func() {
