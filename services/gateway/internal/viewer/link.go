@@ -17,8 +17,8 @@ const (
 	drainPatience = time.Second
 )
 
-// drain lets the flight run empty before a bare ping goes, so that its pong tells the base delay of a connection that is
-// never idle.
+// drain lets the flight run empty before a bare ping goes, so that its pong tells the base delay of a connection that
+// is never idle.
 type drain struct {
 	on    bool
 	since time.Duration // when it, or the last one, began
