@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/proto/frame"
+	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/standalone/internal/view"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -104,7 +106,7 @@ type gateway struct {
 	t     *testing.T
 	conns chan *websocket.Conn
 	ws    *websocket.Conn // the newest
-	told  chan string     // what the viewer said
+	told  chan *pb.ClientMessage
 	next  uint64
 	jpeg  []byte
 }
@@ -113,7 +115,7 @@ func newGateway(t *testing.T) *gateway {
 	t.Helper()
 	var b bytes.Buffer
 	require.NoError(t, jpeg.Encode(&b, image.NewYCbCr(image.Rect(0, 0, 64, 48), image.YCbCrSubsampleRatio420), nil))
-	g := &gateway{t: t, conns: make(chan *websocket.Conn, 16), told: make(chan string, 1024), jpeg: b.Bytes()}
+	g := &gateway{t: t, conns: make(chan *websocket.Conn, 16), told: make(chan *pb.ClientMessage, 1024), jpeg: b.Bytes()}
 	up := websocket.Upgrader{Subprotocols: []string{"framebus.v1"}}
 	var handlers sync.WaitGroup
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,8 +133,12 @@ func newGateway(t *testing.T) *gateway {
 			if err != nil {
 				return
 			}
+			m := &pb.ClientMessage{}
+			if err := protojson.Unmarshal(text, m); err != nil {
+				return
+			}
 			select {
-			case g.told <- string(text):
+			case g.told <- m:
 			default:
 			}
 		}
@@ -147,6 +153,22 @@ func (g *gateway) accept() {
 	case g.ws = <-g.conns:
 	case <-time.After(patience):
 		g.t.Fatal("nobody came")
+	}
+}
+
+// hears waits for a message of that kind.
+func (g *gateway) hears(kind func(*pb.ClientMessage) bool) {
+	g.t.Helper()
+	end := time.After(patience)
+	for {
+		select {
+		case m := <-g.told:
+			if kind(m) {
+				return
+			}
+		case <-end:
+			g.t.Fatal("the viewer does not say it")
+		}
 	}
 }
 
@@ -221,27 +243,30 @@ func TestARecordingTakesWhatTheWindowIsTooBusyFor(t *testing.T) {
 	s.press("r")
 	eventually(t, func() bool { return strings.Contains(s.text(), "recording cam0-") }, "it does not say that it records")
 	s.busy.Lock()
-	for range 50 { // slow enough for a file, too fast for a window that stands
+	for range 8 {
 		g.send(1)
-		<-time.After(2 * time.Millisecond)
+		g.hears(func(m *pb.ClientMessage) bool { return m.GetPainted().GetSequence() == g.next })
 	}
 	s.busy.Unlock()
-	eventually(t, func() bool { return s.newest() == 51 }, "the newest picture is not shown")
-	eventually(t, func() bool { return strings.Contains(s.text(), " 50 frames") }, "not every picture is in the file")
+	eventually(t, func() bool { return s.newest() == 9 }, "the newest picture is not shown")
+	eventually(t, func() bool { return strings.Contains(s.text(), " 8 frames") }, "not every picture is in the file")
+	s.mu.Lock()
+	require.Less(t, len(s.shown), 9, "the window was too busy for some")
+	s.mu.Unlock()
 	s.press("r")
 	eventually(t, func() bool { return strings.Contains(s.text(), "recorded ") }, "it does not say that it has recorded")
 	require.NotContains(t, s.text(), "recording ")
 	g.send(1)
-	eventually(t, func() bool { return s.newest() == 52 }, "the window goes on")
+	eventually(t, func() bool { return s.newest() == 10 }, "the window goes on")
 	s.press("q")
 	require.NoError(t, end())
-	require.Contains(t, out.String(), ": 50 frames in ")
+	require.Contains(t, out.String(), ": 8 frames in ")
 	files, err := filepath.Glob(filepath.Join(dir, "cam0-*.mkv"))
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 	data, err := os.ReadFile(files[0])
 	require.NoError(t, err)
-	require.Equal(t, 50, bytes.Count(data, g.jpeg))
+	require.Equal(t, 8, bytes.Count(data, g.jpeg))
 }
 
 func TestARecordingThatTheWindowsEndInterruptsIsWhole(t *testing.T) {
@@ -306,7 +331,7 @@ func TestKeys(t *testing.T) {
 	for key, rung := range map[string]string{"1": "full", "2": "half", "3": "quarter", "0": "auto"} {
 		s.press(key)
 		eventually(t, func() bool { return strings.Contains(s.text(), "("+rung+")") }, rung+" does not stand there")
-		eventually(t, func() bool { return strings.Contains(<-g.told, `"rung":"`+rung+`"`) }, rung+" is not asked for")
+		g.hears(func(m *pb.ClientMessage) bool { return m.GetSelect().GetRung() == rung })
 	}
 	s.press("?")
 	eventually(t, func() bool { return strings.Contains(s.text(), "q quit") }, "no help")
