@@ -15,15 +15,17 @@ import (
 
 // relay is a network in between: it carries TCP connections to a target, downstream at a rate that can be changed, and
 // each way with half a round trip of delay. It is a proxy, so its small buffers are what the kernel gives at least.
+// Set before the first connection, reverse makes it upstream that has the rate.
 type relay struct {
-	l      net.Listener
-	target string
-	delay  time.Duration // one way
-	rate   atomic.Int64  // bytes a second
-	until  atomic.Int64  // unix ns until when nothing is carried
-	mu     sync.Mutex
-	conns  []net.Conn
-	wg     sync.WaitGroup
+	reverse atomic.Bool
+	l       net.Listener
+	target  string
+	delay   time.Duration // one way
+	rate    atomic.Int64  // bytes a second
+	until   atomic.Int64  // unix ns until when nothing is carried
+	mu      sync.Mutex
+	conns   []net.Conn
+	wg      sync.WaitGroup
 }
 
 const (
@@ -81,8 +83,8 @@ func (r *relay) serve() {
 		r.mu.Lock()
 		r.conns = append(r.conns, down, up)
 		r.mu.Unlock()
-		r.carry(up, down, true)
-		r.carry(down, up, false)
+		r.carry(up, down, !r.reverse.Load())
+		r.carry(down, up, r.reverse.Load())
 	}
 }
 
