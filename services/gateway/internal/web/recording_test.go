@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func recording(t *testing.T, ctx context.Context) {
 	for i, p := range pictures {
 		require.InDelta(t, float64(stripUs(t, p.jpeg)-first)/1000, float64(p.ms), 1.1, "picture %d is at its own time", i)
 	}
-	probe(t, data, len(pictures))
+	probe(t, data, len(pictures), time.Duration(pictures[len(pictures)-1].ms)*time.Millisecond)
 	require.Empty(t, b.complaints())
 }
 
@@ -130,8 +131,8 @@ func demux(t *testing.T, data []byte) (pictures []film) {
 	return pictures
 }
 
-// probe has another program read it.
-func probe(t *testing.T, data []byte, frames int) {
+// probe has another program read it; last is when the last picture is shown.
+func probe(t *testing.T, data []byte, frames int, last time.Duration) {
 	t.Helper()
 	ffprobe, err := exec.LookPath("ffprobe")
 	if err != nil {
@@ -145,4 +146,11 @@ func probe(t *testing.T, data []byte, frames int) {
 		"-show_entries", "stream=codec_name,width,height,nb_read_frames", path).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Equal(t, fmt.Sprintf("mjpeg,480,360,%d", frames), strings.TrimSpace(string(out)))
+	out, err = exec.CommandContext(t.Context(), ffprobe, "-v", "warning", "-of", "csv=p=0", "-show_entries",
+		"format=duration", path).CombinedOutput()
+	require.NoError(t, err, string(out))
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	require.NoError(t, err, string(out))
+	// The last picture stays for as long as those before it did.
+	require.InDelta(t, (last + last/time.Duration(frames-1)).Seconds(), seconds, 0.1)
 }
