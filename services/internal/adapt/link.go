@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	baseOver  = 2500 * time.Millisecond // and DrainEvery: one drain at least is remembered
+	baseOver  = 2500 * time.Millisecond // and drainEvery: one drain at least is remembered
 	rateOver  = 2 * time.Second
 	rateLate  = 500 * time.Millisecond // the newest part of it counts by itself, if it is slower
 	waitOver  = 500 * time.Millisecond
@@ -38,7 +38,7 @@ const (
 // Link is what is known of one connection: its base delay, its rate, and what that makes of its window and of when the
 // next picture goes. It is fed in the order of events.
 type Link struct {
-	base    []timed // of DrainEvery and baseOver: candidates for the least, rising
+	base    []timed // of drainEvery and baseOver: candidates for the least, rising
 	carried []carry // of the last rateOver
 	waits   []timed // of the last waitOver
 	sizes   []sized // of the last sizesOver, and at least the last one
@@ -84,7 +84,7 @@ func (l *Link) Pong(at, delay time.Duration) {
 		l.base = l.base[:len(l.base)-1]
 	}
 	l.base = append(l.base, timed{at, delay})
-	l.base = dropBefore(l.base, func(t timed) bool { return at-t.at > l.DrainEvery()+baseOver })
+	l.base = dropBefore(l.base, func(t timed) bool { return at-t.at > l.drainEvery()+baseOver })
 }
 
 // Acked notes a picture's own pong: of so many bytes, sent at sentAt, after having waited for credit.
@@ -147,11 +147,17 @@ func (l *Link) Base() time.Duration {
 	return l.base[0].d
 }
 
-// DrainEvery is how often a congested connection's flight is let run empty before a bare ping, to see its base delay.
-// Pictures may follow the ping at once: it is before them all the way.
-func (l *Link) DrainEvery() time.Duration {
-	return min(max(drainTimes*l.Base(), drainSoon), drainLate)
+// DrainDue tells whether a congested connection's flight is to run empty before the next bare ping, so that its pong
+// tells the base delay, the last time having been at last, 0 for never. Pictures may follow the ping at once: it is
+// before them all the way.
+func (l *Link) DrainDue(now, last time.Duration) bool {
+	if last == 0 { // until then the base may be that of a queue
+		return now >= drainSoon
+	}
+	return now-last >= l.drainEvery()
 }
+
+func (l *Link) drainEvery() time.Duration { return min(max(drainTimes*l.Base(), drainSoon), drainLate) }
 
 // Quiet tells whether a bare ping that is due since then goes now: with nothing on its way, or right before a picture
 // that may go, which is when the line is as idle as it gets. A ping behind a picture tells a base delay that is too

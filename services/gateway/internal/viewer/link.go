@@ -27,7 +27,7 @@ type drain struct {
 // mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be. The lock is
 // held.
 func (v *Viewer) mayPing(now time.Duration) bool {
-	if !v.drain.on && !v.o.Smooth && v.credit.w > 1 && now-v.drain.since >= v.link.DrainEvery() &&
+	if !v.drain.on && !v.o.Smooth && v.credit.w > 1 && v.link.DrainDue(now, v.drain.since) &&
 		v.link.Wait(now, 0) > drainMuch {
 		v.drain = drain{on: true, since: now}
 	}

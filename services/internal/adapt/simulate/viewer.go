@@ -167,7 +167,7 @@ func (v *viewer) mayShow() bool {
 // mayPing tells whether a bare ping that is due may go: not before the flight is empty, where it is to be.
 func (v *viewer) mayPing() bool {
 	now := v.w.now
-	if !v.draining && v.window > 1 && now-v.drained >= v.link.DrainEvery() && v.link.Wait(now, 0) > drainMuch {
+	if !v.draining && v.window > 1 && v.link.DrainDue(now, v.drained) && v.link.Wait(now, 0) > drainMuch {
 		v.draining, v.drained = true, now
 		v.w.after(drainPatience+1, v.pump)
 	}
