@@ -95,7 +95,7 @@ func TestALostPictureShowsOnItsHop(t *testing.T) {
 	}
 	s.asked(func(f *pb.Feedback) bool { return len(f.GetRungs()) == 1 })
 	s.shoot(true, true, true)
-	viewer.more(1)
+	viewer.has(1)
 	require.Equal(t, busLine{Encoded: 1, Received: 1}, line(true))
 
 	s.shoot(true, true, true)
@@ -135,7 +135,7 @@ func TestAPictureWithoutADoneIsToldOf(t *testing.T) {
 	viewer := r.dial("")
 	s.asked(func(f *pb.Feedback) bool { return len(f.GetRungs()) == 1 })
 	s.shoot(true, true, true)
-	viewer.more(1)
+	viewer.has(1)
 	s.change(func(c *camera) { // one whose fate is open
 		c.seq++
 		h := frame.NewHeader()

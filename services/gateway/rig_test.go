@@ -242,6 +242,12 @@ func (c *client) more(n int) {
 	require.Eventually(c.t, func() bool { return c.count() >= from+n }, patience, look, "no pictures came")
 }
 
+// has waits for n pictures in all, those that came already among them.
+func (c *client) has(n int) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool { return c.count() >= n }, patience, look, "no pictures came")
+}
+
 func (c *client) heard() []*pb.ServerMessage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
