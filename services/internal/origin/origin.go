@@ -232,13 +232,15 @@ func (o *Origin) follow(now time.Time) {
 	}
 }
 
-// fits compares the server's limit with the stream's frames and says what is to be done where they are too large.
+// fits compares the server's limit with the stream's frames and says what is to be done where they are too large. With
+// shared memory they may all go by reference: then only a frame that is refused tells.
 func (o *Origin) fits() string {
 	limit := o.d.Bus.Data.MaxPayload()
 	o.mu.Lock()
 	need := int64(frame.HeaderLen + frame.PayloadSize(frame.I420, o.w, o.h))
+	shared := o.d.Shm != nil && !o.mem.failed
 	o.mu.Unlock()
-	if o.cfg.By != subject.Cam || limit <= 0 || need <= limit {
+	if o.cfg.By != subject.Cam || limit <= 0 || need <= limit || shared {
 		return ""
 	}
 	return fmt.Sprintf("frames of %d bytes are refused by the bus, which takes %d: raise max_payload in the NATS "+

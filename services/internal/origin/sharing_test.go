@@ -282,6 +282,7 @@ func TestAnOversizedFrameGoesByReferenceAllTheSame(t *testing.T) {
 	h.cam = film(t, m, Config{}, func(d *Deps) { d.Shm = folder })
 	h.cam.becomes(t, pb.StreamState_STREAM_STATE_LIVE)
 	h.told(t)
+	require.Empty(t, h.cam.StreamStatus().GetCause())
 	enc := h.encoder(t, "enc-a", 2, true)
 	watch(t, join(t, cfg, "gateway", "gw"), asks("gw", full(0)))
 	enc.moreReferences(t, 10)

@@ -134,7 +134,9 @@ func TestEachCause(t *testing.T) {
 		p.where(t, func() { slowPainter(t, v1(p.addr)) })
 	})
 	t.Run("frame_too_large", func(t *testing.T) {
-		p.where(t, func() { p.captures(t, "huge=pattern:?always=true", "--width", "1920", "--height", "1080") })
+		p.where(t, func() {
+			p.captures(t, "huge=pattern:?always=true", "--shm", "off", "--width", "1920", "--height", "1080")
+		})
 	})
 	t.Run("camera_gone", func(t *testing.T) {
 		p.where(t, func() { p.captures(t, "gone=http://"+freeAddr(t)) })

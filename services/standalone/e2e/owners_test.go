@@ -129,7 +129,7 @@ func TestTheLaterOfTwoInstancesWithOneNameSaysSoAndEnds(t *testing.T) {
 func TestABusThatRefusesFramesIsSaidToNeedASetting(t *testing.T) {
 	t.Parallel()
 	nats := startNATS(t, "# all defaults\n")
-	s := start(t, options{natsURL: nats.url(), capture: []string{"--width", "1280", "--height", "720"}})
+	s := start(t, options{natsURL: nats.url(), capture: []string{"--shm", "off", "--width", "1280", "--height", "720"}})
 	s.capture.waitPrinted("raise max_payload")
 	require.Eventually(t, func() bool {
 		st := streamAt(s.t, s.addr, "cam0")
