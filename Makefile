@@ -11,7 +11,7 @@ ARGS ?=
 FUZZTIME ?= 10s
 BENCH ?= .
 BENCHTIME ?= 1s
-E2E_TIMEOUT ?= 20m
+E2E_TIMEOUT ?= 30m
 
 MODULES := $(shell sed -n 's|^[[:space:]]*\./|./|p' go.work)
 PACKAGES := $(MODULES:%=%/...)
