@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/framebus/framebus/services/internal/service"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -29,21 +29,10 @@ const (
 
 // said is what the service wrote and told.
 type said struct {
+	log logtest.Buffer
+
 	mu     sync.Mutex
-	log    bytes.Buffer
 	status *pb.Status
-}
-
-func (s *said) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(b)
-}
-
-func (s *said) output() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
 }
 
 func (s *said) hear(st *pb.Status, _ time.Time) {
@@ -103,7 +92,7 @@ func begin(t *testing.T, sources string) (out *said, frames chan string, stop fu
 
 	env, err := service.Open(context.Background(), "capture", service.Common{
 		Instance: "cap", LogLevel: "debug", LogFormat: "text",
-	}, service.Place{InProcess: server, LogTo: out})
+	}, service.Place{InProcess: server, LogTo: &out.log})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -159,8 +148,8 @@ func TestABrokenSourceDisturbsNoOther(t *testing.T) {
 	}, within, every)
 	require.EqualValues(t, 64, out.stream("good").GetWidth())
 	stop()
-	require.NotContains(t, out.output()+out.told().String(), "hunter2")
-	require.Contains(t, out.output(), "stream=mute")
+	require.NotContains(t, out.log.String()+out.told().String(), "hunter2")
+	require.Contains(t, out.log.String(), "stream=mute")
 }
 
 func TestTheEndIsToldWithClosedBooks(t *testing.T) {

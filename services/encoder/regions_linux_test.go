@@ -27,27 +27,13 @@ import (
 	"github.com/framebus/framebus/services/internal/presence"
 	"github.com/framebus/framebus/services/internal/service"
 	"github.com/framebus/framebus/services/internal/shm"
+	"github.com/framebus/framebus/services/internal/shm/shmtest"
 	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/framebus/framebus/services/internal/telemetry/spantest"
 	"github.com/stretchr/testify/require"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
-
-// sharedMemory is a folder of the test's own in which nothing is left.
-func sharedMemory(t testing.TB) (f *shm.Folder, path string) {
-	t.Helper()
-	path, err := os.MkdirTemp("/dev/shm", "framebus-test-")
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		left, err := os.ReadDir(path)
-		require.NoError(t, err)
-		require.Empty(t, left)
-		require.NoError(t, os.Remove(path))
-	})
-	f, err = shm.Open(shm.Settings{Folder: path})
-	require.NoError(t, err)
-	return f, path
-}
 
 func create(t testing.TB, f *shm.Folder, slots, room int) *shm.Region {
 	t.Helper()
@@ -220,7 +206,7 @@ func startWithRegion(t *testing.T, cfg Settings, slow func() time.Duration, slot
 	*rig, *shm.Region, *lender,
 ) {
 	t.Helper()
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	g := create(t, f, slots, room)
 	r := startBus(t)
 	r.env, r.stop = r.run(instance, cfg, Deps{Deps: service.Deps{Shm: f}, Slow: slow}, io.Discard)
@@ -332,7 +318,7 @@ func TestNoPictureIsEverOfTwoFrames(t *testing.T) {
 }
 
 func TestARegionThatIsDeletedIsReadOn(t *testing.T) {
-	f, path := sharedMemory(t)
+	f, path := shmtest.Folder(t)
 	g := create(t, f, 1, testRoom)
 	r := startBus(t)
 	r.env, r.stop = r.run(instance, Settings{Quality: 80, QualityMin: 30}, Deps{Deps: service.Deps{Shm: f}}, io.Discard)
@@ -347,9 +333,9 @@ func TestARegionThatIsDeletedIsReadOn(t *testing.T) {
 func TestAFileThatWasCutIsNotTouched(t *testing.T) {
 	for name, waits := range map[string]bool{"before the frame came": false, "while the frame waits": true} {
 		t.Run(name, func(t *testing.T) {
-			f, path := sharedMemory(t)
+			f, path := shmtest.Folder(t)
 			g := create(t, f, 1, testRoom)
-			var log lines
+			var log logtest.Buffer
 			gate := newGate()
 			r := startBus(t)
 			r.env, r.stop = r.run(instance, Settings{Quality: 80, QualityMin: 30, Workers: 1},
@@ -374,32 +360,13 @@ func TestAFileThatWasCutIsNotTouched(t *testing.T) {
 			r.maps(instance) // none: so all come inline
 			require.Equal(t, pb.Fate_FATE_ENCODED, r.fate(r.sendSmall()))
 			r.counted("framebus_encoder_regions_refused_total{", 1)
-			require.Equal(t, 1, log.with("cannot be mapped"))
+			require.Equal(t, 1, strings.Count(log.String(), "cannot be mapped"))
 		})
 	}
 }
 
-// lines are what was logged.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-// with counts those that contain s.
-func (l *lines) with(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), s)
-}
-
 func TestForgedReferencesAreAnsweredAndCounted(t *testing.T) {
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	g, other := create(t, f, 2, testRoom), create(t, f, 2, testRoom)
 	r := startBus(t)
 	r.env, r.stop = r.run(instance, Settings{Quality: 80, QualityMin: 30}, Deps{Deps: service.Deps{Shm: f}}, io.Discard)
@@ -459,7 +426,7 @@ func TestForgedReferencesAreAnsweredAndCounted(t *testing.T) {
 }
 
 func TestWhatCannotBeMappedIsToldOnce(t *testing.T) {
-	f, path := sharedMemory(t)
+	f, path := shmtest.Folder(t)
 	mends := []func(*pb.Region, *shm.Region){
 		func(told *pb.Region, _ *shm.Region) { told.File += "0" },
 		func(told *pb.Region, g *shm.Region) { told.File = "../" + filepath.Base(path) + "/" + g.File() },
@@ -476,7 +443,7 @@ func TestWhatCannotBeMappedIsToldOnce(t *testing.T) {
 	for i, mend := range mends {
 		mend(s.Streams[i+1].Region, regions[i+1])
 	}
-	var log lines
+	var log logtest.Buffer
 	r := startBus(t)
 	r.env, r.stop = r.run(instance, Settings{Quality: 80, QualityMin: 30}, Deps{Deps: service.Deps{Shm: f}}, &log)
 	r.lend().says(s)
@@ -490,9 +457,9 @@ func TestWhatCannotBeMappedIsToldOnce(t *testing.T) {
 		return sent > first+time.Second.Microseconds() // twenty times it was told
 	})
 	r.maps(instance, good)
-	require.Equal(t, len(mends), log.with("cannot be mapped"))
+	require.Equal(t, len(mends), strings.Count(log.String(), "cannot be mapped"))
 	for i := range mends {
-		require.Equal(t, 1, log.with(fmt.Sprintf("stream=cam%d ", i+1)))
+		require.Equal(t, 1, strings.Count(log.String(), fmt.Sprintf("stream=cam%d ", i+1)))
 	}
 	r.counted("framebus_encoder_regions_refused_total{", len(mends))
 	r.counted("framebus_encoder_regions{", 1)
@@ -580,7 +547,7 @@ func regionsOf(t testing.TB, f *shm.Folder) (r *regions, told *int) {
 }
 
 func TestARegionLastsAsLongAsItsOwnerTellsOfIt(t *testing.T) {
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	a, b := create(t, f, 1, 1), create(t, f, 1, 1)
 	idA, idB := a.ID(), b.ID()
 	drains, standsBy := owner("o", a), owner("o", a)
@@ -634,7 +601,7 @@ func TestARegionLastsAsLongAsItsOwnerTellsOfIt(t *testing.T) {
 }
 
 func TestNobodyIsGoneWhileTheBusIs(t *testing.T) {
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	g := create(t, f, 1, 1)
 	r, _ := regionsOf(t, f)
 	settled := false
@@ -650,7 +617,7 @@ func TestNobodyIsGoneWhileTheBusIs(t *testing.T) {
 }
 
 func TestWhatCouldNotBeMappedIsTriedAgainLater(t *testing.T) {
-	f, path := sharedMemory(t)
+	f, path := shmtest.Folder(t)
 	g := create(t, f, 1, 1)
 	name := filepath.Join(path, g.File())
 	require.NoError(t, os.Link(name, name+"-too"))
@@ -669,7 +636,7 @@ func TestWhatCouldNotBeMappedIsTriedAgainLater(t *testing.T) {
 }
 
 func TestRegionsAreBounded(t *testing.T) {
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	r, _ := regionsOf(t, f)
 	var all []*shm.Region
 	for range maxMapped + 1 {
@@ -694,7 +661,7 @@ func TestRegionsAreBounded(t *testing.T) {
 }
 
 func TestWhatIsNoRegionIsNotListenedTo(t *testing.T) {
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	g := create(t, f, 1, 1)
 	r, _ := regionsOf(t, f)
 	for _, mend := range []func(*pb.StreamStatus){
@@ -716,7 +683,7 @@ func TestWhatIsNoRegionIsNotListenedTo(t *testing.T) {
 // listener is an intake behind which nobody works, and a region that frames may refer to.
 func listener(t testing.TB) (in *intake, g *shm.Region) {
 	t.Helper()
-	f, _ := sharedMemory(t)
+	f, _ := shmtest.Folder(t)
 	g = create(t, f, 2, testRoom)
 	m, err := newMeters(nil, 1)
 	require.NoError(t, err)

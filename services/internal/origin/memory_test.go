@@ -11,6 +11,7 @@ import (
 	pb "github.com/framebus/framebus/proto/framebusv1"
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/shm"
+	"github.com/framebus/framebus/services/internal/shm/shmtest"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
@@ -19,7 +20,7 @@ import (
 // TestASlotIsGivenAwayOnlyWhenNobodyHasIt plays pictures and references that come and go in any order, and regions that
 // are replaced meanwhile.
 func TestASlotIsGivenAwayOnlyWhenNobodyHasIt(t *testing.T) {
-	folder, path := sharedFolder(t)
+	folder, path := shmtest.Folder(t)
 	rapid.Check(t, func(t *rapid.T) {
 		const slots, room = 3, 10
 		now := time.Unix(1, 0)
@@ -164,7 +165,7 @@ func TestARegionThatCannotBeMadeIsTriedAgainInAMinute(t *testing.T) {
 	now = now.Add(retryAfter)
 	require.Equal(t, 10, m.wants(now))
 
-	folder, _ := sharedFolder(t)
+	folder, _ := shmtest.Folder(t)
 	r, err := folder.Create(1, 10)
 	require.NoError(t, err)
 	defer r.Close()
@@ -191,7 +192,7 @@ const frameBytes = width*height + width*height/2
 func lending(t *testing.T, slots int, wall func() time.Time) (o *Origin, shoot func(), m *shm.Mapping, file string) {
 	t.Helper()
 	o, shoot = byHand(t, wall)
-	folder, path := sharedFolder(t)
+	folder, path := shmtest.Folder(t)
 	o.d.Shm, o.mem.slots = folder, slots
 	t.Cleanup(func() {
 		tick := time.NewTicker(look)

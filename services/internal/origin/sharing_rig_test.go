@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,21 +14,9 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/shm"
+	"github.com/framebus/framebus/services/internal/shm/shmtest"
 	"github.com/stretchr/testify/require"
 )
-
-// sharedFolder is memory that, at the test's end, is to be empty.
-func sharedFolder(t testing.TB) (*shm.Folder, string) {
-	t.Helper()
-	parent, err := os.MkdirTemp("/dev/shm", "framebus-origin-test-")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.Remove(parent)) })
-	path := filepath.Join(parent, "regions")
-	t.Cleanup(func() { require.NoError(t, os.Remove(path), "something was left there") })
-	f, err := shm.Open(shm.Settings{Folder: path})
-	require.NoError(t, err)
-	return f, path
-}
 
 // regionsIn are the files in the folder.
 func regionsIn(t require.TestingT, path string) []string {
@@ -55,7 +42,7 @@ type sharing struct {
 func buildSharing(t *testing.T, cfg Config, change func(*Deps)) *sharing {
 	t.Helper()
 	h := &sharing{values: map[frameID]byte{}}
-	h.folder, h.path = sharedFolder(t)
+	h.folder, h.path = shmtest.Folder(t)
 	h.cfg = bus.Config{InProcess: startServer(t, natsd.Config{})}
 	h.member = join(t, h.cfg, "capture", "cap-a")
 	h.reader = join(t, h.cfg, "gateway", "gw")

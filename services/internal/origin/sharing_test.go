@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +16,9 @@ import (
 	"github.com/framebus/framebus/services/internal/bus"
 	"github.com/framebus/framebus/services/internal/natsd"
 	"github.com/framebus/framebus/services/internal/shm"
+	"github.com/framebus/framebus/services/internal/shm/shmtest"
 	"github.com/framebus/framebus/services/internal/span"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/framebus/framebus/services/internal/telemetry/spantest"
 	"github.com/stretchr/testify/require"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -232,7 +233,7 @@ func TestWhoStandsByHasNoRegion(t *testing.T) {
 }
 
 func TestWithoutMemoryFramesGoInline(t *testing.T) {
-	log := &lines{}
+	log := &logtest.Buffer{}
 	h := buildSharing(t, Config{Slots: shm.MaxSlots + 1}, func(d *Deps) {
 		d.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	})
@@ -249,7 +250,7 @@ func TestWithoutMemoryFramesGoInline(t *testing.T) {
 
 // TestAPublishersPicturesGoByReference: nothing is known of their size before they come.
 func TestAPublishersPicturesGoByReference(t *testing.T) {
-	folder, path := sharedFolder(t)
+	folder, path := shmtest.Folder(t)
 	cfg := bus.Config{InProcess: startServer(t, natsd.Config{})}
 	m := join(t, cfg, "gateway", "gw-a")
 	h := &sharing{folder: folder, path: path, values: map[frameID]byte{}, house: house{cfg: cfg, member: m}}
@@ -275,7 +276,7 @@ func TestAPublishersPicturesGoByReference(t *testing.T) {
 
 // TestAnOversizedFrameGoesByReferenceAllTheSame: the bus would not take it.
 func TestAnOversizedFrameGoesByReferenceAllTheSame(t *testing.T) {
-	folder, path := sharedFolder(t)
+	folder, path := shmtest.Folder(t)
 	cfg := bus.Config{InProcess: startServer(t, natsd.Config{MaxPayload: 1000})}
 	m := join(t, cfg, "capture", "cap-a")
 	h := &sharing{folder: folder, path: path, values: map[frameID]byte{}, house: house{cfg: cfg, member: m}}
@@ -288,22 +289,4 @@ func TestAnOversizedFrameGoesByReferenceAllTheSame(t *testing.T) {
 	enc.moreReferences(t, 10)
 	require.Empty(t, h.cam.StreamStatus().GetCause())
 	h.good(t)
-}
-
-// lines is a log that can be read.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

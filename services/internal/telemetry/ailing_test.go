@@ -13,27 +13,10 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/services/internal/telemetry"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 )
-
-// buffer is one that several goroutines may write to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) Bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.b.Bytes())
-}
 
 // sink keeps what is sent to it, by path.
 type sink struct {
@@ -77,7 +60,7 @@ func TestEverySignalIsSent(t *testing.T) {
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
 	t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "10")
 	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-	var out buffer
+	var out logtest.Buffer
 	tel := setUp(t, &out)
 	require.True(t, tel.Tracing)
 	require.True(t, tel.Profiling)
@@ -96,8 +79,8 @@ func TestEverySignalIsSent(t *testing.T) {
 	require.Contains(t, string(logs), "forty-two")
 	require.True(t, bytes.Contains(logs, id[:]), "the record bears its trace")
 	require.NotContains(t, string(logs), "nothing of interest")
-	require.Contains(t, string(out.Bytes()), "something happened", "it is written too")
-	require.Contains(t, string(out.Bytes()), "trace_id="+id.String())
+	require.Contains(t, out.String(), "something happened", "it is written too")
+	require.Contains(t, out.String(), "trace_id="+id.String())
 	require.Contains(t, string(s.at("/v1/traces")), "some span")
 	require.Contains(t, string(s.at("/v1/traces")), "pyroscope.profile.id", "a span leads to its profile")
 	require.Contains(t, string(s.at("/v1/metrics")), "go.goroutine.count")
@@ -117,7 +100,7 @@ func TestEndpointsThatAilHoldNothingUp(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)
 			t.Setenv("PYROSCOPE_SERVER_ADDRESS", "http://"+address)
 			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-			var out buffer
+			var out logtest.Buffer
 			tel := setUp(t, &out)
 			for range 10_000 { // more than the queues hold
 				_, span := tel.Tracer.Start(context.Background(), "x")
@@ -134,9 +117,9 @@ func TestEndpointsThatAilHoldNothingUp(t *testing.T) {
 			case <-time.After(15 * time.Second):
 				t.Fatal("still waiting for the endpoint")
 			}
-			require.Equal(t, 1, bytes.Count(out.Bytes(), []byte("endpoint=OTLP")), "%s", out.Bytes())
-			require.LessOrEqual(t, bytes.Count(out.Bytes(), []byte("endpoint=Pyroscope")), 1)
-			require.LessOrEqual(t, bytes.Count(out.Bytes(), []byte("\n")), 3)
+			require.Equal(t, 1, strings.Count(out.String(), "endpoint=OTLP"), out.String())
+			require.LessOrEqual(t, strings.Count(out.String(), "endpoint=Pyroscope"), 1)
+			require.LessOrEqual(t, strings.Count(out.String(), "\n"), 3)
 		})
 	}
 }
@@ -149,7 +132,7 @@ func TestServicesOfOneProcessHaveOneProfile(t *testing.T) {
 	registry := telemetry.NewRegistry()
 	var all []*telemetry.Telemetry
 	for _, name := range []string{"capture", "encoder"} {
-		var out buffer
+		var out logtest.Buffer
 		tel, err := telemetry.Setup(context.Background(), telemetry.Config{
 			Service: name, LogLevel: "info", LogFormat: "text", LogTo: &out, Registry: registry,
 			ProfileEvery: time.Second,

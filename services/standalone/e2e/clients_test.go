@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/framebus/framebus/services/client"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -194,7 +195,7 @@ func TestThePublishingExample(t *testing.T) {
 	code = strings.ReplaceAll(code, "ws://localhost:8002/", "ws://"+s.addr+"/")
 	cmd := exec.Command(python(t), "-c", code)
 	cmd.Dir = folder(t, 150)
-	out := &output{}
+	out := &logtest.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
 	waitStream(t, s.addr, "desk")

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -29,27 +28,9 @@ type process struct {
 	t    *testing.T
 	name string
 	cmd  *exec.Cmd
-	out  *output
+	out  *logtest.Buffer
 	done chan struct{} // closed when it has ended
 	err  error         // of its end, once done is closed
-}
-
-// output keeps what a process printed.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // binary is the path of a program that `make build` left.
@@ -89,7 +70,7 @@ func run(t *testing.T, path string, args ...string) *process {
 
 func runEnv(t *testing.T, env []string, path string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: filepath.Base(path), cmd: exec.Command(path, args...), out: &output{},
+	p := &process{t: t, name: filepath.Base(path), cmd: exec.Command(path, args...), out: &logtest.Buffer{},
 		done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	for _, kv := range os.Environ() {

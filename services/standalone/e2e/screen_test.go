@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/image/font/basicfont"
 )
@@ -41,7 +42,7 @@ func startScreen(t *testing.T) *screen {
 	size := strconv.Itoa(screenWidth) + "x" + strconv.Itoa(screenHeight) + "x24"
 	cmd := exec.Command(paths["Xvfb"], "-displayfd", "3", "-screen", "0", size, "-nolisten", "tcp", "-noreset")
 	cmd.ExtraFiles = []*os.File{w}
-	out := &output{}
+	out := &logtest.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
 	require.NoError(t, w.Close())

@@ -5,31 +5,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/framebus/framebus/services/internal/telemetry/logtest"
 	"github.com/stretchr/testify/require"
 )
-
-// screen is what a shell printed to its terminal.
-type screen struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
-
-func (s *screen) has(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Contains(s.text.String(), text)
-}
 
 // shell is one as somebody types to it, with framebus on its path.
 func shell(t *testing.T, name string, args ...string) *exec.Cmd {
@@ -61,7 +43,7 @@ func TestAShellCompletesCommandsAndFlags(t *testing.T) {
 			cmd := shell(t, name, c.args...)
 			terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 200})
 			require.NoError(t, err)
-			var out screen
+			var out logtest.Buffer
 			read := make(chan struct{})
 			go func() {
 				defer close(read)
@@ -80,14 +62,14 @@ func TestAShellCompletesCommandsAndFlags(t *testing.T) {
 				terminal.Close()
 				<-read
 				if t.Failed() {
-					t.Logf("%q", out.text.String())
+					t.Logf("%q", out.String())
 				}
 			}()
 			typed := func(keys, shown string) {
 				t.Helper()
 				_, err := terminal.WriteString(keys)
 				require.NoError(t, err)
-				require.Eventually(t, func() bool { return out.has(shown) }, patience, look, "%q", shown)
+				require.Eventually(t, func() bool { return strings.Contains(out.String(), shown) }, patience, look, "%q", shown)
 			}
 			typed("", "ready> ")
 			typed(c.setUp+" && echo 'set' 'up'\n", "set up")
