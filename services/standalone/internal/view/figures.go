@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func (f Figures) Status() string {
 		return fmt.Sprintf("%s%s, %d reconnects", f.name(), f.trouble(), f.Reconnects)
 	}
 	return fmt.Sprintf("%s%dx%d %s q%d  %.1f fps  age %s  %.2f Mbit/s  missed %d  reconnects %d  %s",
-		f.name(), f.Width, f.Height, or(f.Rung, "-"), f.Quality, f.FPS, f.age(), f.Mbps,
+		f.name(), f.Width, f.Height, cmp.Or(f.Rung, "-"), f.Quality, f.FPS, f.age(), f.Mbps,
 		f.Missed+f.MissedAway, f.Reconnects, f.Connection)
 }
 
@@ -74,7 +75,7 @@ func (f Figures) Lines() []string {
 		fmt.Sprintf("%s%dx%d", f.name(), f.Width, f.Height),
 		fmt.Sprintf("fps %.1f   age %s   Mbit/s %.2f", f.FPS, f.age(), f.Mbps),
 		fmt.Sprintf("missed %d   reconnects %d", f.Missed+f.MissedAway, f.Reconnects),
-		fmt.Sprintf("rung %s (%s)   quality %d   connection %s", or(f.Rung, "-"), f.Asked, f.Quality, f.Connection),
+		fmt.Sprintf("rung %s (%s)   quality %d   connection %s", cmp.Or(f.Rung, "-"), f.Asked, f.Quality, f.Connection),
 	}
 }
 
@@ -98,13 +99,6 @@ func (f Figures) name() string {
 		return ""
 	}
 	return f.Stream + " "
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (v *view) ask(rung string) {
 
 // path of a new file, named after its stream and this moment.
 func (v *view) path(ending string) string {
-	return filepath.Join(v.cfg.Dir, or(v.last.stream, "stream")+time.Now().Format("-20060102-150405.000")+ending)
+	return filepath.Join(v.cfg.Dir, cmp.Or(v.last.stream, "stream")+time.Now().Format("-20060102-150405.000")+ending)
 }
 
 func (v *view) snapshot() {

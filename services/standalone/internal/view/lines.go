@@ -85,7 +85,7 @@ func (v *view) tell() {
 		_ = json.NewEncoder(v.deps.Out).Encode(v.figures) // whoever read it is gone
 		return
 	}
-	v.ticks++
+	v.told = true
 	line := v.figures.Status()
 	if width := v.deps.Terminal(); width > 0 {
 		fmt.Fprintf(v.deps.Out, "\r%s\x1b[K", cut(line, width-1))
@@ -107,7 +107,7 @@ func (v *view) farewell() {
 		v.tell()
 		return
 	}
-	if v.ticks > 0 && v.deps.Terminal() > 0 {
+	if v.told && v.deps.Terminal() > 0 {
 		fmt.Fprintln(v.deps.Out)
 	}
 	f := v.figures

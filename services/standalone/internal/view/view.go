@@ -4,6 +4,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (c *Config) client() client.Config {
 func (c *Config) Validate() error {
 	cfg := c.client()
 	err := cfg.Validate()
-	if info, statErr := os.Stat(or(c.Dir, ".")); statErr != nil {
+	if info, statErr := os.Stat(cmp.Or(c.Dir, ".")); statErr != nil {
 		err = errors.Join(err, statErr)
 	} else if !info.IsDir() {
 		err = errors.Join(err, fmt.Errorf("%s is no folder", c.Dir))
@@ -96,8 +97,8 @@ type view struct {
 	tape    *tape
 	message string
 	until   time.Time // it stands
-	ticks   int
-	fresh   bool // what the picture bears has changed since it was last shown
+	told    bool      // a status line
+	fresh   bool      // what the picture bears has changed since it was last shown
 
 	mu      sync.Mutex
 	state   client.State
@@ -111,7 +112,7 @@ func Run(ctx context.Context, cfg Config, d Deps) error {
 	if d.Terminal == nil {
 		d.Terminal = func() int { return 0 }
 	}
-	v := &view{cfg: cfg, deps: d, frames: make(chan *client.Frame), asked: or(cfg.Rung, "auto")}
+	v := &view{cfg: cfg, deps: d, frames: make(chan *client.Frame), asked: cmp.Or(cfg.Rung, "auto")}
 	deps := client.Deps{Frames: v.frames, OnState: v.noteState}
 	if d.Window == nil {
 		deps.Frames = nil // they are counted, and nobody looks at them
