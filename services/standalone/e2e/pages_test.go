@@ -67,7 +67,10 @@ func TestAPagePublishesAScreen(t *testing.T) {
 		chromedp.Click("#go")))
 	const captured = "document.querySelector('#video').srcObject.getVideoTracks()[0].getSettings()"
 	require.Equal(t, "monitor", eval[string](t, ctx, captured+".displaySurface"))
-	require.InDelta(t, screenWidth, eval[float64](t, ctx, "document.querySelector('#video').videoWidth"), 0, "the preview")
+	// A preview that has just begun does not know its width yet.
+	require.Eventually(t, func() bool {
+		return eval[float64](t, ctx, "document.querySelector('#video').videoWidth") == screenWidth
+	}, patience, 50*time.Millisecond, "the preview")
 	waitStream(t, s.addr, "desk")
 	w := watch(t, client.Config{URL: "http://" + s.addr, Stream: "desk"})
 	w.waitFrames(5)
